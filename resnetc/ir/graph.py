@@ -1,0 +1,205 @@
+"""The graph: typed ops, ordered operands, types, parameter paths, spans; networkx inside.
+
+A node's ordered tuple of operands is the truth. The networkx edges are derived from it: a DiGraph
+keeps one edge for `add(x, x)` and knows no operand order.
+
+A graph is never changed. A pass reads one and builds the next through `GraphEditor`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import networkx as nx
+
+from resnetc.diagnostics import InternalError, Span
+from resnetc.ir.parameters import Parameter
+from resnetc.ops import Op
+from resnetc.shapes import TensorType
+
+NodeId = int
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """One placed block: a module of the tree that parameter paths spell.
+
+    `path` is the module path ("layer1.0"), empty for the network itself. `block` is what was
+    placed there: the name of a block, `seq`, or the network's. Scopes without a label share their
+    parent's path.
+    """
+
+    id: int
+    parent: int | None
+    path: str
+    block: str
+    span: Span | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """An op in its place.
+
+    `name` is unique in the graph and speaks of the place ("layer1.0.conv1", "layer1.0.relu_1").
+    `inputs` are the operands in order, `type` is the output's, `scope` the innermost scope's id.
+    """
+
+    id: NodeId
+    name: str
+    op: Op
+    inputs: tuple[NodeId, ...]
+    type: TensorType
+    parameters: tuple[Parameter, ...] = ()
+    scope: int = 0
+    span: Span | None = None
+
+
+class Graph:
+    """A network, verified or about to be. Nodes stand in a topological order.
+
+    `outputs` are node ids by output name; a classifier has one, called "logits". Input nodes carry
+    the op `Input`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        nodes: Iterable[Node],
+        outputs: Mapping[str, NodeId],
+        scopes: Iterable[Scope] = (),
+    ) -> None:
+        self.name = name
+        self.outputs = dict(outputs)
+        self.scopes = tuple(scopes) or (Scope(0, None, "", name),)
+        self._nx = nx.DiGraph(name=name)
+        for node in nodes:
+            if node.id in self._nx:
+                raise InternalError(f"two nodes have the id {node.id}")
+            self._nx.add_node(node.id, node=node)
+            for operand in node.inputs:
+                if operand not in self._nx:
+                    raise InternalError(f"{node.name} reads {operand}, which is not before it")
+                self._nx.add_edge(operand, node.id)
+
+    @cached_property
+    def nx(self) -> nx.DiGraph:
+        """The networkx view: nodes by id with their `Node` under "node". Read-only."""
+        return nx.freeze(self._nx)
+
+    def __getitem__(self, node_id: NodeId) -> Node:
+        return self._nx.nodes[node_id]["node"]
+
+    def __len__(self) -> int:
+        return len(self._nx)
+
+    def __iter__(self) -> Iterator[Node]:
+        """Nodes in topological order."""
+        return (data["node"] for data in self._nx.nodes.values())
+
+    def users(self, node_id: NodeId) -> list[Node]:
+        """Nodes that read this one's output, each once, in topological order."""
+        return [self[user] for user in self._nx.successors(node_id)]
+
+    def operands(self, node: Node) -> tuple[TensorType, ...]:
+        """Types of a node's operands, in order."""
+        return tuple(self[operand].type for operand in node.inputs)
+
+    @cached_property
+    def inputs(self) -> tuple[Node, ...]:
+        return tuple(node for node in self if node.op.name == "input")
+
+    @cached_property
+    def parameters(self) -> dict[str, Parameter]:
+        """All parameters and buffers by path, in state_dict order."""
+        return {p.path: p for node in self for p in node.parameters}
+
+    @cached_property
+    def hash(self) -> str:
+        """Identity of the network: names, ops, attributes, operands, types; not text or spans."""
+        digest = hashlib.sha256()
+        number = {node.id: i for i, node in enumerate(self)}
+        for node in self:
+            operands = [number[i] for i in node.inputs]
+            held = [(p.path, p.type, p.role, p.value) for p in node.parameters]
+            digest.update(repr((node.name, node.op, operands, node.type, held)).encode())
+        outputs = [(name, number[i]) for name, i in self.outputs.items()]
+        digest.update(repr(outputs).encode())
+        return digest.hexdigest()
+
+
+@dataclass
+class GraphEditor:
+    """Builds the graph that a pass makes of another, node by node in topological order.
+
+    Every node of the old graph is kept, replaced, or forwarded to a value of the new one;
+    operands that refer to old nodes are translated. `finish` drops what no output needs.
+    """
+
+    old: Graph
+    changed: bool = False
+    _nodes: dict[NodeId, Node] = field(default_factory=dict)
+    _value: dict[NodeId, NodeId] = field(default_factory=dict)
+    _next: int = 0
+
+    def __post_init__(self) -> None:
+        self._next = max((node.id for node in self.old), default=-1) + 1
+
+    def type_of(self, old_id: NodeId) -> TensorType:
+        """Type, in the new graph, of the value that stands for an old node."""
+        return self._nodes[self._value[old_id]].type
+
+    def operands(self, node: Node) -> tuple[TensorType, ...]:
+        """Types, in the new graph, of an old node's operands."""
+        return tuple(self.type_of(operand) for operand in node.inputs)
+
+    def keep(self, node: Node) -> Node:
+        """Carry a node over as it is; its type is inferred anew from its operands."""
+        inputs = tuple(self._value[operand] for operand in node.inputs)
+        operand_types = tuple(self._nodes[i].type for i in inputs)
+        return self._put(node, replace(node, inputs=inputs, type=node.op.result(*operand_types)))
+
+    def replace(self, node: Node, op: Op, parameters: tuple[Parameter, ...] | None = None) -> Node:
+        """Carry a node over with another op, and other parameters when given."""
+        self.changed = True
+        held = node.parameters if parameters is None else parameters
+        return self.keep(replace(node, op=op, parameters=held))
+
+    def forward(self, node: Node, to: NodeId) -> None:
+        """Let readers of `node` read what stands for the old node `to` instead."""
+        self.changed = True
+        self._value[node.id] = self._value[to]
+
+    def insert_after(self, node: Node, op: Op, name: str) -> Node:
+        """A new node behind what stands for `node`; later readers of `node` read it."""
+        self.changed = True
+        operand = self._nodes[self._value[node.id]]
+        new = Node(
+            self._next,
+            name,
+            op,
+            (operand.id,),
+            op.result(operand.type),
+            scope=node.scope,
+            span=node.span,
+        )
+        self._next += 1
+        return self._put(node, new)
+
+    def _put(self, old: Node, new: Node) -> Node:
+        self._nodes[new.id] = new
+        self._value[old.id] = new.id
+        return new
+
+    def finish(self) -> Graph:
+        """The new graph, without the nodes that no output depends on; inputs always stay."""
+        outputs = {name: self._value[node_id] for name, node_id in self.old.outputs.items()}
+        alive = set(outputs.values())
+        for node in reversed(self._nodes.values()):
+            if node.id in alive:
+                alive.update(node.inputs)
+        kept = [n for n in self._nodes.values() if n.id in alive or n.op.name == "input"]
+        self.changed = self.changed or len(kept) < len(self._nodes)
+        return Graph(self.old.name, kept, outputs, self.old.scopes)

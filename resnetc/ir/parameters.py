@@ -1,0 +1,148 @@
+"""Parameters of a graph, and how each one's array is had from the weights a user brings.
+
+A user's weights are named by parameter path (the torch state_dict's keys). A pass that changes
+what a parameter holds, such as folding a batch norm, does not touch arrays: it gives the
+parameter a new `Value`, a small expression over the original paths, evaluated one parameter at a
+time when an artefact is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from resnetc.ops import Role
+from resnetc.shapes import DType, TensorType
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Weights = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """How to compute an array from the user's weights."""
+
+    def sources(self) -> Iterator[str]:
+        """Paths in the user's weights that the value needs."""
+        raise NotImplementedError
+
+    def evaluate(self, weights: Weights) -> np.ndarray:
+        """The array, in at least the precision of its sources."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Stored(Value):
+    """An array as the user brings it."""
+
+    path: str
+
+    def sources(self) -> Iterator[str]:
+        yield self.path
+
+    def evaluate(self, weights: Weights) -> np.ndarray:
+        return weights[self.path]
+
+
+@dataclass(frozen=True, slots=True)
+class Constant(Value):
+    """The same number everywhere."""
+
+    number: float
+    shape: tuple[int, ...]
+
+    def sources(self) -> Iterator[str]:
+        return iter(())
+
+    def evaluate(self, weights: Weights) -> np.ndarray:
+        import numpy as np
+
+        return np.full(self.shape, self.number, np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class NormScale(Value):
+    """`gamma / sqrt(var + eps)`: the factor a batch norm applies in inference, per channel."""
+
+    gamma: Value
+    variance: Value
+    eps: float
+
+    def sources(self) -> Iterator[str]:
+        yield from self.gamma.sources()
+        yield from self.variance.sources()
+
+    def evaluate(self, weights: Weights) -> np.ndarray:
+        import numpy as np
+
+        variance = self.variance.evaluate(weights).astype(np.float64)
+        return self.gamma.evaluate(weights) / np.sqrt(variance + self.eps)
+
+
+@dataclass(frozen=True, slots=True)
+class NormShift(Value):
+    """`beta + (bias - mean) * scale`: what a batch norm adds in inference, per channel."""
+
+    beta: Value
+    mean: Value
+    scale: NormScale
+    bias: Value | None = None
+
+    def sources(self) -> Iterator[str]:
+        for value in (self.beta, self.mean, self.scale, self.bias):
+            if value is not None:
+                yield from value.sources()
+
+    def evaluate(self, weights: Weights) -> np.ndarray:
+        bias = 0.0 if self.bias is None else self.bias.evaluate(weights)
+        centred = bias - self.mean.evaluate(weights)
+        return self.beta.evaluate(weights) + centred * self.scale.evaluate(weights)
+
+
+@dataclass(frozen=True, slots=True)
+class ScaledRows(Value):
+    """A weight whose first axis (output channels) is multiplied by a vector."""
+
+    weight: Value
+    scale: Value
+
+    def sources(self) -> Iterator[str]:
+        yield from self.weight.sources()
+        yield from self.scale.sources()
+
+    def evaluate(self, weights: Weights) -> np.ndarray:
+        import numpy as np
+
+        weight = self.weight.evaluate(weights)
+        scale = self.scale.evaluate(weights).astype(np.float32)
+        return weight * scale.reshape(-1, *(1,) * (weight.ndim - 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One array a node owns. `path` is its name on every backend."""
+
+    path: str
+    type: TensorType
+    role: Role
+    value: Value
+
+    def array(self, weights: Weights) -> np.ndarray:
+        """The array, contiguous and in the parameter's own element type and shape."""
+        import numpy as np
+
+        return np.ascontiguousarray(self.value.evaluate(weights), numpy_dtype(self.type.dtype))
+
+
+def numpy_dtype(dtype: DType) -> np.dtype:
+    """numpy's dtype; bfloat16 is ml_dtypes'."""
+    import numpy as np
+
+    if dtype is DType.BF16:
+        import ml_dtypes
+
+        return np.dtype(ml_dtypes.bfloat16)
+    return np.dtype(dtype.value)

@@ -1,0 +1,108 @@
+"""What every op says of itself: attributes, arity, shape rule, parameter rule, cost rule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, ClassVar, Self
+
+from resnetc.shapes import DType, TensorType
+
+
+class Role(Enum):
+    """What a parameter is for: decides initialisation, weight decay and what is a buffer."""
+
+    WEIGHT = "weight"
+    BIAS = "bias"
+    SCALE = "scale"
+    SHIFT = "shift"
+    MEAN = "mean"
+    VARIANCE = "variance"
+    COUNTER = "counter"
+
+    @property
+    def trainable(self) -> bool:
+        return self not in (Role.MEAN, Role.VARIANCE, Role.COUNTER)
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterSpec:
+    """A parameter or buffer an op owns; `name` is the last part of its path."""
+
+    name: str
+    type: TensorType
+    role: Role
+
+
+class OpError(Exception):
+    """An op that cannot be placed. `argument` names the argument to blame, None the input."""
+
+    def __init__(
+        self,
+        message: str,
+        argument: str | None = None,
+        *,
+        code: str = "E0406",
+        notes: Sequence[str] = (),
+        advice: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.argument = argument
+        self.code = code
+        self.notes = tuple(notes)
+        self.advice = advice
+
+
+@dataclass(frozen=True)
+class Op:
+    """Base of all ops. An op is a frozen record of attributes; operands live on the node.
+
+    `name` is the op's one name in the language, in graphs and in emitter tables;
+    `arity` is the number of operands, None for any number from one up.
+    """
+
+    name: ClassVar[str]
+    arity: ClassVar[int | None] = 1
+
+    @classmethod
+    def place(cls, operands: tuple[TensorType, ...], **arguments: Any) -> Self:
+        """The op for these operands, from the arguments of a call in the language.
+
+        Defaults that depend on the input are filled in here. Raises OpError when the arguments
+        do not fit the operands.
+        """
+        return cls(**arguments)
+
+    def result(self, *operands: TensorType) -> TensorType:
+        """Type of the output. Raises OpError when the operands do not fit."""
+        raise NotImplementedError
+
+    def parameters(self) -> tuple[ParameterSpec, ...]:
+        """What the op owns, in state_dict order."""
+        return ()
+
+    def macs(self, output: TensorType) -> int:
+        """Multiply-accumulates per sample: convolutions and matrix products only."""
+        return 0
+
+    def elementwise_flops(self, operands: tuple[TensorType, ...], output: TensorType) -> int:
+        """Floating-point operations per sample that are not part of a multiply-accumulate."""
+        return 0
+
+
+def require_map(operand: TensorType, who: str) -> tuple[int, int, int]:
+    """Channels, height and width of a feature map, or an OpError."""
+    if len(operand.shape) != 3:
+        raise OpError(
+            f"`{who}` needs a feature map CxHxW, but the tensor here is {operand}",
+            code="E0409",
+            advice="place it before `flatten`",
+        )
+    channels, height, width = operand.shape
+    return channels, height, width
+
+
+def vector(length: int, dtype: DType = DType.F32) -> TensorType:
+    return TensorType((length,), dtype)

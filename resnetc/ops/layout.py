@@ -1,0 +1,83 @@
+"""Ops that move elements about, and the graph's inputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from resnetc.ops.base import Op, OpError, require_map
+from resnetc.ops.conv import require_positive
+from resnetc.shapes import Size, TensorType
+
+
+@dataclass(frozen=True)
+class Input(Op):
+    """An input of the network; it has no operands and says its own type."""
+
+    name: ClassVar[str] = "input"
+    arity: ClassVar[int | None] = 0
+    type: TensorType
+
+    def result(self, *operands: TensorType) -> TensorType:
+        return self.type
+
+
+@dataclass(frozen=True)
+class Flatten(Op):
+    """CxHxW to a vector, channels slowest (torch.flatten(x, 1))."""
+
+    name: ClassVar[str] = "flatten"
+
+    def result(self, *operands: TensorType) -> TensorType:
+        return TensorType((operands[0].elements,), operands[0].dtype)
+
+
+@dataclass(frozen=True)
+class Subsample(Op):
+    """Every `stride`-th pixel, from the first: `x[:, :, ::s, ::s]` (shortcut option A)."""
+
+    name: ClassVar[str] = "subsample"
+    stride: Size
+
+    @classmethod
+    def place(cls, operands: tuple[TensorType, ...], *, stride: Size) -> Self:  # type: ignore[override]
+        require_map(operands[0], cls.name)
+        require_positive(min(stride), "stride")
+        return cls(stride)
+
+    def result(self, *operands: TensorType) -> TensorType:
+        channels, height, width = require_map(operands[0], self.name)
+        extents = (-(-height // self.stride[0]), -(-width // self.stride[1]))
+        return TensorType((channels, *extents), operands[0].dtype)
+
+
+@dataclass(frozen=True)
+class PadChannels(Op):
+    """Zero channels around the input's, up to `to` (shortcut option A).
+
+    `before` counts the zero channels that come first: 0 in fb.resnet.torch's form of option A;
+    with `sides="both"` half of the new channels, as widely used CIFAR code does.
+    """
+
+    name: ClassVar[str] = "pad_channels"
+    to: int
+    before: int = 0
+
+    @classmethod
+    def place(  # type: ignore[override]
+        cls, operands: tuple[TensorType, ...], *, to: int, sides: str = "after"
+    ) -> Self:
+        channels, _, _ = require_map(operands[0], cls.name)
+        if to < channels:
+            raise OpError(
+                f"option A cannot shrink channels: {channels} arrive and {to} are wanted",
+                "to",
+                code="E0402",
+                notes=("option A pads with zeros; it needs output.channels >= input.channels",),
+                advice="use a projection here: `residual(shortcut=B)`",
+            )
+        return cls(to, (to - channels) // 2 if sides == "both" else 0)
+
+    def result(self, *operands: TensorType) -> TensorType:
+        _, height, width = require_map(operands[0], self.name)
+        return TensorType((self.to, height, width), operands[0].dtype)

@@ -1,0 +1,95 @@
+"""Pooling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from resnetc.ops.base import Op, OpError, require_map
+from resnetc.ops.conv import require_fit, require_positive
+from resnetc.shapes import Size, TensorType, same_padding, window_extent
+
+
+@dataclass(frozen=True)
+class _Pool(Op):
+    kernel: Size
+    stride: Size = (1, 1)
+    pad: Size = (0, 0)
+    ceil: bool = False
+
+    @classmethod
+    def _place(cls, kernel: Size, stride: Size, pad: Size | None, **rest: bool) -> Self:
+        require_positive(min(kernel), "kernel")
+        require_positive(min(stride), "stride")
+        padding = same_padding(kernel) if pad is None else pad
+        if any(p > k // 2 for p, k in zip(padding, kernel, strict=True)):
+            raise OpError("`pad` may be at most half the kernel", "pad")
+        return cls(kernel, stride, padding, **rest)
+
+    def result(self, *operands: TensorType) -> TensorType:
+        channels, height, width = require_map(operands[0], self.name)
+        extents = [
+            window_extent(size, self.kernel[i], self.stride[i], self.pad[i], ceil=self.ceil)
+            for i, size in enumerate((height, width))
+        ]
+        require_fit(extents, self.kernel, operands[0])
+        return TensorType((channels, *extents), operands[0].dtype)
+
+    def elementwise_flops(self, operands: tuple[TensorType, ...], output: TensorType) -> int:
+        return output.elements * self.kernel[0] * self.kernel[1]
+
+
+@dataclass(frozen=True)
+class MaxPool(_Pool):
+    """Maximum over a window, as torch.nn.MaxPool2d; padding counts as minus infinity."""
+
+    name: ClassVar[str] = "maxpool"
+
+    @classmethod
+    def place(  # type: ignore[override]
+        cls,
+        operands: tuple[TensorType, ...],
+        *,
+        kernel: Size,
+        stride: Size = (1, 1),
+        pad: Size | None = None,
+        ceil: bool = False,
+    ) -> Self:
+        require_map(operands[0], cls.name)
+        return cls._place(kernel, stride, pad, ceil=ceil)
+
+
+@dataclass(frozen=True)
+class AvgPool(_Pool):
+    """Mean over a window, as torch.nn.AvgPool2d."""
+
+    name: ClassVar[str] = "avgpool"
+    count_pad: bool = True
+
+    @classmethod
+    def place(  # type: ignore[override]
+        cls,
+        operands: tuple[TensorType, ...],
+        *,
+        kernel: Size,
+        stride: Size = (1, 1),
+        pad: Size | None = None,
+        ceil: bool = False,
+        count_pad: bool = True,
+    ) -> Self:
+        require_map(operands[0], cls.name)
+        return cls._place(kernel, stride, pad, ceil=ceil, count_pad=count_pad)
+
+
+@dataclass(frozen=True)
+class GlobalAvgPool(Op):
+    """Mean over the whole map: CxHxW to Cx1x1."""
+
+    name: ClassVar[str] = "gap"
+
+    def result(self, *operands: TensorType) -> TensorType:
+        channels, _, _ = require_map(operands[0], self.name)
+        return TensorType((channels, 1, 1), operands[0].dtype)
+
+    def elementwise_flops(self, operands: tuple[TensorType, ...], output: TensorType) -> int:
+        return operands[0].elements

@@ -1,0 +1,68 @@
+"""Element types, tensor types and the arithmetic of windows.
+
+A tensor type leaves out the batch: `TensorType((64, 56, 56))` is a batch of 64-channel maps.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+
+Size = tuple[int, int]
+"""Height and width of a window, stride or padding, in elements."""
+
+
+class DType(Enum):
+    """Element types a graph can hold; the value is numpy's name (`bfloat16` is ml_dtypes')."""
+
+    F32 = "float32"
+    F16 = "float16"
+    BF16 = "bfloat16"
+    F64 = "float64"
+    I64 = "int64"
+
+    @property
+    def bytes(self) -> int:
+        return {"float32": 4, "float16": 2, "bfloat16": 2, "float64": 8, "int64": 8}[self.value]
+
+
+@dataclass(frozen=True, slots=True)
+class TensorType:
+    """Shape without the batch dimension, and element type."""
+
+    shape: tuple[int, ...]
+    dtype: DType = DType.F32
+
+    @property
+    def elements(self) -> int:
+        """Elements of one sample."""
+        return math.prod(self.shape)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of one sample."""
+        return self.elements * self.dtype.bytes
+
+    def __str__(self) -> str:
+        return "x".join(map(str, self.shape)) if self.shape else "scalar"
+
+
+def same_padding(kernel: Size, dilation: Size = (1, 1)) -> Size:
+    """Padding that keeps the size at stride 1 under an odd kernel: `d * (k - 1) // 2` a side."""
+    return dilation[0] * (kernel[0] - 1) // 2, dilation[1] * (kernel[1] - 1) // 2
+
+
+def window_extent(
+    size: int, kernel: int, stride: int, pad: int, dilation: int = 1, *, ceil: bool = False
+) -> int:
+    """Positions of a window along one axis, by torch's rule; zero or less where it does not fit.
+
+    In ceil mode the last window must start inside the input or its left padding
+    (torch.nn.MaxPool2d, "Note").
+    """
+    free = size + 2 * pad - dilation * (kernel - 1) - 1
+    if not ceil:
+        return free // stride + 1
+    extent = -(-free // stride) + 1
+    return extent - 1 if (extent - 1) * stride >= size + pad else extent
