@@ -1,0 +1,88 @@
+"""Everything written to disk is written beside its place and renamed, so nothing is half-written."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from resnetc.diagnostics import RunError
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A binary file that takes the place of `path` when the block ends without an error.
+
+    Until then, and after any error or interrupt, what stood at `path` is untouched. The folder is
+    made when it is missing. Raises RunError in plain words when the disk refuses.
+    """
+    with _plainly(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        beside = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            beside.chmod(0o644)
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """A new folder that takes the place of `path`, whole, when the block ends without an error.
+
+    A folder that stood there is moved aside before the rename and removed after it.
+    """
+    with _plainly(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
+        try:
+            yield beside
+            for file in beside.rglob("*"):
+                if file.is_file():
+                    _sync(file)
+            _sync(beside)
+            beside.chmod(0o755)
+            old = path.with_name(f".{path.name}.old")
+            if path.exists():
+                path.replace(old)
+            beside.replace(path)
+            _sync(path.parent)
+            shutil.rmtree(old, ignore_errors=True)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text, whole or not at all."""
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _plainly(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise RunError(f"{path}: the disk is full; nothing was changed") from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR):
+            raise RunError(f"{path}: cannot write here: {error.strerror}") from error
+        raise

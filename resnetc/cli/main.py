@@ -1,0 +1,95 @@
+"""The `resnetc` command: finds the verb, runs it, turns what went wrong into an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import NoReturn
+
+import click
+
+from resnetc import __version__
+from resnetc.diagnostics import MAX_REPORTED, CompileError, ResnetcError, render
+
+VERBS = {
+    "check": "resnetc.cli.check:check",
+    "fmt": "resnetc.cli.fmt:fmt",
+    "info": "resnetc.cli.info:info",
+    "build": "resnetc.cli.build:build",
+    "train": "resnetc.cli.train:train",
+    "eval": "resnetc.cli.train:evaluate",
+    "export": "resnetc.cli.export:export",
+    "verify": "resnetc.cli.export:verify",
+    "bench": "resnetc.cli.bench:bench",
+    "list": "resnetc.cli.zoo:list_networks",
+    "new": "resnetc.cli.zoo:new",
+    "doctor": "resnetc.cli.doctor:doctor",
+}
+"""Each verb's command, imported only when the verb is used."""
+
+
+class _Verbs(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in VERBS:
+            return None
+        module, _, attribute = VERBS[name].partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="resnetc")
+def app() -> None:
+    """Deep residual networks as source code."""
+
+
+def main() -> NoReturn:
+    """Run the command line and leave with its exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command; returns the exit code. Prints errors on stderr, never a traceback for
+    what the user can mend."""
+    try:
+        app.main(args=arguments, prog_name="resnetc", standalone_mode=False)
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        _say("interrupted")
+        return 130
+    except CompileError as error:
+        _show_findings(error)
+        return error.exit_code
+    except ResnetcError as error:
+        _say(f"error: {error}")
+        return error.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _say(f"error: {where}{error.strerror or error}")
+        return 1
+    return 0
+
+
+def _show_findings(error: CompileError) -> None:
+    colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+    for diagnostic in error.diagnostics[:MAX_REPORTED]:
+        _say(render(diagnostic, colour=colour) + "\n")
+    hidden = len(error.diagnostics) - MAX_REPORTED
+    if hidden > 0:
+        _say(f"and {hidden} more")
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
