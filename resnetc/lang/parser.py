@@ -1,0 +1,455 @@
+"""Text to syntax tree. The only user of lark."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import re
+import sys
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import lark
+from lark.tree import Meta as TreeMeta
+from lark.visitors import Transformer_NonRecursive, v_args
+
+from resnetc import resources
+from resnetc.atomic import replacing
+from resnetc.diagnostics import CompileError, Diagnostic, Label, Source, Span
+from resnetc.lang import syntax as s
+from resnetc.lang.mistakes import explain
+
+MAX_SOURCE_BYTES = 1_000_000
+MAX_DEPTH = 160
+"""Deepest tree accepted; what walks a tree later may recurse this far and no further."""
+
+
+def parse(source: Source) -> s.File:
+    """The syntax tree of a whole file. Raises CompileError at the first syntax mistake."""
+    if len(source.text.encode(errors="replace")) > MAX_SOURCE_BYTES:
+        raise _mistake(source, 0, 0, "E0106", "a file may be at most 1 MB long")
+    file = _build(source, "start", source.text, 0)
+    assert isinstance(file, s.File)
+    return file
+
+
+def _build(source: Source, start: str, text: str, offset: int) -> object:
+    """The records of `text`, which stands at `offset` in the source."""
+    tree = _parse_tree(source, start, text, offset)
+    try:
+        return _TreeBuilder(source, offset).transform(tree)
+    except lark.exceptions.VisitError as error:
+        if isinstance(error.orig_exc, CompileError):
+            raise error.orig_exc from None
+        raise
+
+
+def _parse_tree(source: Source, start: str, text: str, offset: int) -> lark.Tree[Any]:
+    try:
+        tree = _grammar().parse(text, start=start)
+    except lark.exceptions.UnexpectedInput as error:
+        raise CompileError(explain(error, source, offset, offset + len(text))) from None
+    _limit_depth(tree, source, offset)
+    return tree
+
+
+def _limit_depth(tree: lark.Tree[Any], source: Source, offset: int) -> None:
+    level = [tree]
+    for _ in range(MAX_DEPTH):
+        level = [child for t in level for child in t.children if isinstance(child, lark.Tree)]
+        if not level:
+            return
+    start = level[0].meta.start_pos + offset
+    raise _mistake(source, start, start + 1, "E0104", "this is nested too deeply")
+
+
+def _mistake(source: Source, start: int, end: int, code: str, message: str) -> CompileError:
+    return CompileError(Diagnostic(code, message, Label(Span(source, start, end))))
+
+
+# --------------------------------------------------------------------------- the parser's tables
+
+
+@lru_cache(maxsize=1)
+def _grammar() -> lark.Lark:
+    """The parser. Its tables are kept in the user's cache folder, since making them is slow."""
+    text = resources.grammar().read_text(encoding="utf-8")
+    key = f"{text}{lark.__version__}{sys.version}".encode()
+    cached = _cache_folder() / f"rnet-{hashlib.sha256(key).hexdigest()[:16]}.lark"
+    try:
+        with cached.open("rb") as file:
+            return lark.Lark.load(file)
+    except (OSError, EOFError, KeyError, ValueError, pickle.UnpicklingError):
+        return _make_grammar(text, cached)
+
+
+def _make_grammar(text: str, cached: Path) -> lark.Lark:
+    grammar = lark.Lark(
+        text,
+        parser="lalr",
+        lexer="basic",
+        propagate_positions=True,
+        maybe_placeholders=True,
+        start=["start", "expr"],
+    )
+    try:
+        with replacing(cached) as file:
+            grammar.save(file)
+    except Exception:  # noqa: BLE001 - a cache that cannot be written is no reason to fail
+        pass
+    return grammar
+
+
+def _cache_folder() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "resnetc"
+
+
+# ------------------------------------------------------------------------------- tree to records
+
+_TEMPLATE_PART = re.compile(r"\\(?P<escape>.)|\{(?P<expr>[^{}]*)\}|(?P<text>[^\\{}]+)|(?P<stray>.)")
+_ESCAPES = {"n": "\n", "t": "\t"}
+
+
+@v_args(meta=True)
+class _TreeBuilder(Transformer_NonRecursive):  # type: ignore[type-arg]
+    """Makes records of lark's tree, bottom up and without recursion."""
+
+    def __init__(self, source: Source, offset: int) -> None:
+        super().__init__(visit_tokens=False)
+        self._source = source
+        self._offset = offset
+
+    # ---- places
+
+    def _span(self, meta: TreeMeta) -> Span:
+        if meta.empty:
+            return Span(self._source, self._offset, self._offset)
+        start, end = meta.start_pos + self._offset, meta.end_pos + self._offset
+        return Span(self._source, start, end)
+
+    def _token_span(self, token: lark.Token) -> Span:
+        assert token.start_pos is not None
+        assert token.end_pos is not None
+        return Span(self._source, token.start_pos + self._offset, token.end_pos + self._offset)
+
+    # ---- file and declarations
+
+    def start(self, meta: TreeMeta, items: list[Any]) -> s.File:
+        edition = items.pop(0) if items and isinstance(items[0], int) else None
+        if items and items[0] is None:
+            items.pop(0)
+        uses = tuple(item for item in items if isinstance(item, s.Use))
+        decls = tuple(item for item in items if isinstance(item, s.Decl))
+        return s.File(self._source, edition, uses, decls)
+
+    def edition(self, meta: TreeMeta, items: list[Any]) -> int:
+        return int(items[0])
+
+    def use(self, meta: TreeMeta, items: list[Any]) -> s.Use:
+        (dots, parts, span), *names = items
+        return s.Use(self._span(meta), dots, parts, span, tuple(n for n in names if n))
+
+    def module(self, meta: TreeMeta, items: list[Any]) -> tuple[int, tuple[str, ...], Span]:
+        names = tuple(str(t) for t in items if t.type == "NAME")
+        first = next(i for i, t in enumerate(items) if t.type == "NAME")
+        return first, names, self._span(meta)
+
+    def import_name(self, meta: TreeMeta, items: list[Any]) -> s.ImportName:
+        name, alias = items
+        return s.ImportName(self._span(meta), str(name), str(alias or name))
+
+    def _decl(self, meta: TreeMeta, name: lark.Token) -> tuple[Span, str, Span]:
+        return self._span(meta), str(name), self._token_span(name)
+
+    def network(self, meta: TreeMeta, items: list[Any]) -> s.Network:
+        name, params, body = items
+        return s.Network(*self._decl(meta, name), params or (), body)
+
+    def variant(self, meta: TreeMeta, items: list[Any]) -> s.Variant:
+        name, derivation, facts = items
+        return s.Variant(*self._decl(meta, name), derivation, facts or ())
+
+    def derivation(self, meta: TreeMeta, items: list[Any]) -> s.Derivation:
+        base, *settings = items
+        return s.Derivation(self._span(meta), base, tuple(x for x in settings if x is not None))
+
+    def facts(self, meta: TreeMeta, items: list[Any]) -> tuple[s.Stmt, ...]:
+        return tuple(items)
+
+    def block(self, meta: TreeMeta, items: list[Any]) -> s.Block:
+        name, params, body = items
+        if isinstance(body, s.Chain):
+            body = s.Body(body.span, (body,))
+        return s.Block(*self._decl(meta, name), params or (), body)
+
+    def primitive(self, meta: TreeMeta, items: list[Any]) -> s.Primitive:
+        name, params = items
+        return s.Primitive(*self._decl(meta, name), params or ())
+
+    def shortcut(self, meta: TreeMeta, items: list[Any]) -> s.Shortcut:
+        name, params, branches = items
+        return s.Shortcut(*self._decl(meta, name), params or (), branches)
+
+    def function(self, meta: TreeMeta, items: list[Any]) -> s.Function:
+        name, params, returns, (lets, result) = items
+        return s.Function(*self._decl(meta, name), params or (), returns, lets, result)
+
+    def fn_body(self, meta: TreeMeta, items: list[Any]) -> tuple[tuple[s.Let, ...], s.Expr]:
+        *lets, result = items
+        return tuple(lets), result
+
+    def constant(self, meta: TreeMeta, items: list[Any]) -> s.Const:
+        name, type_, value = items
+        return s.Const(*self._decl(meta, name), type_, value)
+
+    def ambient(self, meta: TreeMeta, items: list[Any]) -> s.Ambient:
+        name, type_, value = items
+        return s.Ambient(*self._decl(meta, name), type_, value)
+
+    def recipe(self, meta: TreeMeta, items: list[Any]) -> s.Recipe:
+        name, *settings = items
+        return s.Recipe(*self._decl(meta, name), tuple(settings))
+
+    def recipe_variant(self, meta: TreeMeta, items: list[Any]) -> s.RecipeVariant:
+        name, derivation = items
+        return s.RecipeVariant(*self._decl(meta, name), derivation)
+
+    # ---- parameters and types
+
+    def params(self, meta: TreeMeta, items: list[Any]) -> tuple[s.Param, ...]:
+        return tuple(item for item in items if item is not None)
+
+    def param(self, meta: TreeMeta, items: list[Any]) -> s.Param:
+        name, type_, default = items
+        return s.Param(self._span(meta), str(name), type_, default)
+
+    def named_type(self, meta: TreeMeta, items: list[Any]) -> s.TypeExpr:
+        return s.TypeExpr(self._span(meta), str(items[0]))
+
+    def list_type(self, meta: TreeMeta, items: list[Any]) -> s.TypeExpr:
+        name, item = items
+        return s.TypeExpr(self._span(meta), str(name), item)
+
+    def enum_type(self, meta: TreeMeta, items: list[Any]) -> s.TypeExpr:
+        return s.TypeExpr(self._span(meta), "string", choices=tuple(t[1:-1] for t in items))
+
+    def optional_type(self, meta: TreeMeta, items: list[Any]) -> s.TypeExpr:
+        inner: s.TypeExpr = items[0]
+        return s.TypeExpr(self._span(meta), inner.name, inner.item, inner.choices, True)
+
+    # ---- statements
+
+    def body(self, meta: TreeMeta, items: list[Any]) -> s.Body:
+        return s.Body(self._span(meta), tuple(items))
+
+    def chain(self, meta: TreeMeta, items: list[Any]) -> s.Chain:
+        return s.Chain(self._span(meta), tuple(items))
+
+    def step(self, meta: TreeMeta, items: list[Any]) -> s.Step:
+        label, core, repeat, binds = items
+        return s.Step(self._span(meta), label, core, repeat, binds or ())
+
+    def label(self, meta: TreeMeta, items: list[Any]) -> s.Expr:
+        token = items[0]
+        if token.type == "STRING":
+            return self._string(token)
+        return s.Literal(self._token_span(token), str(token))
+
+    def repeat(self, meta: TreeMeta, items: list[Any]) -> s.Expr:
+        expr: s.Expr = items[1]
+        return expr
+
+    def bind(self, meta: TreeMeta, items: list[Any]) -> tuple[s.Bind, ...]:
+        return tuple(items)
+
+    def bind_one(self, meta: TreeMeta, items: list[Any]) -> s.Bind:
+        return s.Bind(self._span(meta), str(items[0]), False)
+
+    def bind_append(self, meta: TreeMeta, items: list[Any]) -> s.Bind:
+        return s.Bind(self._span(meta), str(items[0]), True)
+
+    def call(self, meta: TreeMeta, items: list[Any]) -> s.Call:
+        name, args, inside = items
+        body = inside if isinstance(inside, s.Body) else None
+        branches = inside if isinstance(inside, tuple) else None
+        where = self._token_span(name)
+        return s.Call(self._span(meta), str(name), where, args or (), body, branches)
+
+    def source(self, meta: TreeMeta, items: list[Any]) -> s.From:
+        return s.From(self._span(meta), tuple(items))
+
+    def branches(self, meta: TreeMeta, items: list[Any]) -> tuple[s.Branch, ...]:
+        return tuple(items)
+
+    def branch(self, meta: TreeMeta, items: list[Any]) -> s.Branch:
+        guard, *statements = items
+        span = self._span(meta)
+        return s.Branch(span, guard, s.Body(span, tuple(statements)))
+
+    def guard_if(self, meta: TreeMeta, items: list[Any]) -> s.Guard:
+        return s.Guard(self._span(meta), items[0])
+
+    def guard_for(self, meta: TreeMeta, items: list[Any]) -> s.Guard:
+        targets, iterable, test = items
+        return s.Guard(self._span(meta), test, targets, iterable)
+
+    def targets(self, meta: TreeMeta, items: list[Any]) -> tuple[str, ...]:
+        return tuple(str(token) for token in items)
+
+    def shape(self, meta: TreeMeta, items: list[Any]) -> s.Shape:
+        return s.Shape(self._span(meta), items[0])
+
+    def let(self, meta: TreeMeta, items: list[Any]) -> s.Let:
+        return s.Let(self._span(meta), items[0], items[1])
+
+    def set(self, meta: TreeMeta, items: list[Any]) -> s.Set:
+        return s.Set(self._span(meta), tuple(items))
+
+    def setting(self, meta: TreeMeta, items: list[Any]) -> s.Setting:
+        name, value = items
+        return s.Setting(self._span(meta), str(name), self._token_span(name), value)
+
+    def if_stmt(self, meta: TreeMeta, items: list[Any]) -> s.If:
+        test, then, orelse = items
+        if isinstance(orelse, s.If):
+            orelse = s.Body(orelse.span, (orelse,))
+        return s.If(self._span(meta), test, then, orelse)
+
+    def for_stmt(self, meta: TreeMeta, items: list[Any]) -> s.For:
+        return s.For(self._span(meta), *items)
+
+    def require(self, meta: TreeMeta, items: list[Any]) -> s.Require:
+        return s.Require(self._span(meta), items[0], self._string(items[1]))
+
+    def expect(self, meta: TreeMeta, items: list[Any]) -> s.Expect:
+        return s.Expect(self._span(meta), tuple(items))
+
+    def meta(self, meta: TreeMeta, items: list[Any]) -> s.Meta:
+        return s.Meta(self._span(meta), tuple(items))
+
+    def input_stmt(self, meta: TreeMeta, items: list[Any]) -> s.InputStmt:
+        return s.InputStmt(self._span(meta), items[1])
+
+    def output_stmt(self, meta: TreeMeta, items: list[Any]) -> s.OutputStmt:
+        return s.OutputStmt(self._span(meta), tuple(items[1:]))
+
+    # ---- expressions
+
+    def cond(self, meta: TreeMeta, items: list[Any]) -> s.Cond:
+        return s.Cond(self._span(meta), *items)
+
+    def binary(self, meta: TreeMeta, items: list[Any]) -> s.Binary:
+        left, operator, right = items
+        return s.Binary(self._span(meta), str(operator), left, right)
+
+    def range_op(self, meta: TreeMeta, items: list[Any]) -> s.Binary:
+        return s.Binary(self._span(meta), "..", items[0], items[1])
+
+    def not_op(self, meta: TreeMeta, items: list[Any]) -> s.Unary:
+        return s.Unary(self._span(meta), "not", items[0])
+
+    def negative(self, meta: TreeMeta, items: list[Any]) -> s.Unary:
+        return s.Unary(self._span(meta), "-", items[1])
+
+    def apply(self, meta: TreeMeta, items: list[Any]) -> s.Apply:
+        return s.Apply(self._span(meta), items[0], items[1])
+
+    def index(self, meta: TreeMeta, items: list[Any]) -> s.Index:
+        return s.Index(self._span(meta), *items)
+
+    def slice(self, meta: TreeMeta, items: list[Any]) -> s.Slice:
+        return s.Slice(self._span(meta), *items)
+
+    def attr(self, meta: TreeMeta, items: list[Any]) -> s.Attr:
+        base, _, name = items
+        return s.Attr(self._span(meta), base, str(name))
+
+    def name(self, meta: TreeMeta, items: list[Any]) -> s.Name:
+        return s.Name(self._span(meta), str(items[0]))
+
+    def args(self, meta: TreeMeta, items: list[Any]) -> tuple[s.Arg, ...]:
+        return tuple(item for item in items if item is not None)
+
+    def positional(self, meta: TreeMeta, items: list[Any]) -> s.Arg:
+        return s.Arg(self._span(meta), None, items[0])
+
+    def keyword(self, meta: TreeMeta, items: list[Any]) -> s.Arg:
+        return s.Arg(self._span(meta), str(items[0]), items[1])
+
+    def list(self, meta: TreeMeta, items: list[Any]) -> s.ListExpr:
+        return s.ListExpr(self._span(meta), tuple(x for x in items if x is not None))
+
+    def comprehension(self, meta: TreeMeta, items: list[Any]) -> s.Comprehension:
+        return s.Comprehension(self._span(meta), *items)
+
+    # ---- literals
+
+    def int(self, meta: TreeMeta, items: Sequence[Any]) -> s.Literal:
+        digits = items[0].replace("_", "")
+        if len(digits) > 16:
+            span = self._span(meta)
+            raise _mistake(
+                self._source, span.start, span.end, "E0105", "this integer is out of range"
+            )
+        return s.Literal(self._span(meta), int(digits))
+
+    def float(self, meta: TreeMeta, items: Sequence[Any]) -> s.Literal:
+        value = float(items[0].replace("_", ""))
+        if value == float("inf"):
+            span = self._span(meta)
+            raise _mistake(
+                self._source, span.start, span.end, "E0105", "this number is out of range"
+            )
+        return s.Literal(self._span(meta), value)
+
+    def percent(self, meta: TreeMeta, items: Sequence[Any]) -> s.Literal:
+        return s.Literal(self._span(meta), s.Percent(float(items[0][:-1]) / 100))
+
+    def size(self, meta: TreeMeta, items: Sequence[Any]) -> s.Literal:
+        parts = items[0].split("x")
+        if len(parts) > 8 or any(len(part) > 9 for part in parts):
+            span = self._span(meta)
+            raise _mistake(self._source, span.start, span.end, "E0105", "this size is out of range")
+        return s.Literal(self._span(meta), tuple(int(part) for part in parts))
+
+    def true(self, meta: TreeMeta, items: Sequence[Any]) -> s.Literal:
+        return s.Literal(self._span(meta), True)
+
+    def false(self, meta: TreeMeta, items: Sequence[Any]) -> s.Literal:
+        return s.Literal(self._span(meta), False)
+
+    def none(self, meta: TreeMeta, items: Sequence[Any]) -> s.Literal:
+        return s.Literal(self._span(meta), None)
+
+    def string(self, meta: TreeMeta, items: Sequence[Any]) -> s.Expr:
+        return self._string(items[0])
+
+    def _string(self, token: lark.Token) -> s.Expr:
+        """A literal, or a template where the string has `{expressions}`."""
+        span = self._token_span(token)
+        parts: list[str | s.Expr] = []
+        for match in _TEMPLATE_PART.finditer(str(token), 1, len(token) - 1):
+            start = span.start + match.start()
+            if match["escape"] is not None:
+                parts.append(_ESCAPES.get(match["escape"], match["escape"]))
+            elif match["expr"] is not None:
+                parts.append(self._embedded(match["expr"], start + 1))
+            elif match["text"] is not None:
+                parts.append(match["text"])
+            else:
+                stray = f"a stray `{match['stray']}` in a string; write `\\{match['stray']}`"
+                raise _mistake(self._source, start, start + 1, "E0107", stray)
+        if any(isinstance(part, s.Expr) for part in parts):
+            return s.Template(span, tuple(parts))
+        return s.Literal(span, "".join(str(part) for part in parts))
+
+    def _embedded(self, text: str, offset: int) -> s.Expr:
+        expr = _build(self._source, "expr", text, offset)
+        assert isinstance(expr, s.Expr)
+        return expr
+
+

@@ -1,0 +1,276 @@
+"""Values of the language, and how they convert to declared types.
+
+Numbers, strings, booleans and lists are Python's; sizes are tuples of ints. Attributes of a value
+are looked up in closed tables, never on the Python object.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from resnetc.diagnostics import Span
+from resnetc.lang import syntax as s
+from resnetc.shapes import TensorType
+
+MAX_INT = 2**53
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """`a..b`: in a list context the integers from a up to, not including, b."""
+
+    low: int
+    high: int
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.low, self.high))
+
+    def __len__(self) -> int:
+        return max(0, self.high - self.low)
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function: a declared one, or a built-in by name."""
+
+    name: str
+    declaration: s.Function | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """An evaluated argument and where it was written."""
+
+    name: str | None
+    value: object
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A primitive or a block, with some arguments bound."""
+
+    declaration: s.Primitive | s.Block
+    bound: tuple[Bound, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A shortcut policy, with some arguments bound."""
+
+    declaration: s.Shortcut
+    bound: tuple[Bound, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkValue:
+    """A network, as the base of a variant."""
+
+    declaration: s.Network | s.Variant
+    bound: tuple[Bound, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A call or a bare word of a recipe, such as `sgd(lr=0.1)` or `hflip`."""
+
+    name: str
+    bound: tuple[Bound, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """`train_error < 80%` in a recipe."""
+
+    metric: str
+    relation: str
+    number: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A value of the network being built; `id` numbers it."""
+
+    id: int
+    type: TensorType
+
+
+@dataclass(frozen=True, slots=True)
+class Poison:
+    """What stands for a value that an error has already been reported for."""
+
+
+@dataclass(slots=True)
+class TensorList:
+    """A list grown with `as ys[]`."""
+
+    items: list[object] = field(default_factory=list)
+
+
+POISON = Poison()
+
+
+def type_name(value: object) -> str:
+    """What the language calls a value's type."""
+    if isinstance(value, bool):
+        return "bool"
+    simple: list[tuple[type | tuple[type, ...], str]] = [
+        (s.Percent, "ratio"),
+        (int, "int"),
+        (float, "float"),
+        (str, "string"),
+        (tuple, "size"),
+        ((list, TensorList), "list"),
+        (Range, "range"),
+        (Tensor, "tensor"),
+        (Layer, "layer"),
+        (Policy, "shortcut"),
+        (Function, "function"),
+        (NetworkValue, "network"),
+        (type(None), "none"),
+    ]
+    return next((name for kind, name in simple if isinstance(value, kind)), "value")
+
+
+def show(value: object) -> str:
+    """A value as the language writes it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None:
+        return "none"
+    if isinstance(value, s.Percent):
+        return f"{float(value) * 100:g}%"
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, tuple):
+        return "x".join(map(str, value))
+    if isinstance(value, list):
+        return f"[{', '.join(map(show, value))}]"
+    if isinstance(value, Layer | Policy | NetworkValue):
+        return value.declaration.name
+    if isinstance(value, Tensor):
+        return str(value.type)
+    return str(value)
+
+
+def show_type(type_: s.TypeExpr) -> str:
+    """A type as the language writes it."""
+    if type_.choices:
+        text = " | ".join(f'"{choice}"' for choice in type_.choices)
+    elif type_.item is not None:
+        text = f"{type_.name}[{show_type(type_.item)}]"
+    else:
+        text = type_.name
+    return text + ("?" if type_.optional else "")
+
+
+class Mismatch(Exception):
+    """A value that is not of the declared type. `detail` explains, `fix` replaces its text."""
+
+    def __init__(self, message: str, detail: str = "", fix: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.detail = detail
+        self.fix = fix
+
+
+def convert(value: object, type_: s.TypeExpr) -> object:
+    """The value as the declared type holds it, or a Mismatch.
+
+    An int widens to float, one int makes a square size; nothing else converts.
+    """
+    if isinstance(value, Poison) or (value is None and type_.optional):
+        return value
+    if type_.choices:
+        return _convert_enum(value, type_.choices)
+    if type_.name == "list" and type_.item is not None:
+        return _convert_list(value, type_)
+    if type_.name == "ratio":
+        return _convert_ratio(value)
+    if type_.name == "size":
+        return _convert_size(value)
+    if type_.name == "float" and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if type_.name == "tensor" and isinstance(value, Tensor):
+        return value
+    if type_name(value) == type_.name and type_.name != "list":
+        return value
+    if type_.name == "block" and isinstance(value, Layer):
+        return _convert_block(value)
+    if type_.name == "shape" and isinstance(value, tuple):
+        return value
+    raise Mismatch(f"expected {show_type(type_)}, found {_described(value)}")
+
+
+def _described(value: object) -> str:
+    plain = isinstance(value, int | float | str | tuple) and value is not None
+    return f"{type_name(value)} {show(value)}" if plain else type_name(value)
+
+
+def _convert_enum(value: object, choices: tuple[str, ...]) -> object:
+    if value in choices:
+        return value
+    quoted = [f'"{choice}"' for choice in choices]
+    raise Mismatch(f"this must be {' or '.join(quoted)}, not {show(value)}")
+
+
+def _convert_list(value: object, type_: s.TypeExpr) -> object:
+    if not isinstance(value, list | Range):
+        raise Mismatch(f"expected {show_type(type_)}, found {_described(value)}")
+    assert type_.item is not None
+    return [convert(item, type_.item) for item in value]
+
+
+def _convert_ratio(value: object) -> object:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if 0 <= value <= 1:
+            return s.Percent(value)
+        fix = f"{value:g}%" if 0 <= value <= 100 and not isinstance(value, s.Percent) else None
+        shown = f"{type_name(value)} {show(value)}"
+        raise Mismatch(f"expected ratio, found {shown}", "a ratio lies between 0% and 100%", fix)
+    raise Mismatch(f"expected ratio, found {_described(value)}")
+
+
+def _convert_size(value: object) -> object:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return (value, value)
+    if isinstance(value, tuple) and len(value) == 2:
+        return value
+    raise Mismatch(f"expected size, found {_described(value)}", "a size is HxW, or one int")
+
+
+def _convert_block(value: Layer) -> object:
+    if isinstance(value.declaration, s.Block):
+        return value
+    name = value.declaration.name
+    raise Mismatch(f"expected block, found layer `{name}`", "this is a primitive, not a block")
+
+
+def attribute(value: object, name: str) -> object:
+    """`value.name` by the closed table of attributes; raises KeyError where there is none."""
+    if isinstance(value, Tensor):
+        shape = value.type.shape
+        table: dict[str, object] = {"shape": list(shape), "channels": shape[0]}
+        if len(shape) == 3:
+            table |= {"height": shape[1], "width": shape[2]}
+        return table[name]
+    if isinstance(value, tuple) and len(value) == 2:
+        return {"height": value[0], "width": value[1]}[name]
+    raise KeyError(name)
+
+
+def attributes(value: object) -> tuple[str, ...]:
+    """Names that :func:`attribute` knows for a value."""
+    if isinstance(value, Tensor):
+        return ("shape", "channels", "height", "width")[: 4 if len(value.type.shape) == 3 else 2]
+    return ("height", "width") if isinstance(value, tuple) and len(value) == 2 else ()
+
+
+def is_finite(value: object) -> bool:
+    """Whether a number is inside the language's range."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return not isinstance(value, int) or abs(value) <= MAX_INT
