@@ -90,7 +90,8 @@ class Graph:
         return nx.freeze(self._nx)
 
     def __getitem__(self, node_id: NodeId) -> Node:
-        return self._nx.nodes[node_id]["node"]
+        node: Node = self._nx.nodes[node_id]["node"]
+        return node
 
     def __len__(self) -> int:
         return len(self._nx)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from resnetc.diagnostics import RunError
 from resnetc.ops import Role
 from resnetc.shapes import DType, TensorType
 
@@ -30,7 +31,7 @@ class Value:
         raise NotImplementedError
 
     def evaluate(self, weights: Weights) -> np.ndarray:
-        """The array, in at least the precision of its sources."""
+        """The array, in at least the precision of its sources; sums and products in float64."""
         raise NotImplementedError
 
 
@@ -79,7 +80,8 @@ class NormScale(Value):
         import numpy as np
 
         variance = self.variance.evaluate(weights).astype(np.float64)
-        return self.gamma.evaluate(weights) / np.sqrt(variance + self.eps)
+        scale: np.ndarray = self.gamma.evaluate(weights) / np.sqrt(variance + self.eps)
+        return scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +99,12 @@ class NormShift(Value):
                 yield from value.sources()
 
     def evaluate(self, weights: Weights) -> np.ndarray:
+        import numpy as np
+
         bias = 0.0 if self.bias is None else self.bias.evaluate(weights)
-        centred = bias - self.mean.evaluate(weights)
-        return self.beta.evaluate(weights) + centred * self.scale.evaluate(weights)
+        centred = bias - self.mean.evaluate(weights).astype(np.float64)
+        shift: np.ndarray = self.beta.evaluate(weights) + centred * self.scale.evaluate(weights)
+        return shift
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +122,29 @@ class ScaledRows(Value):
         import numpy as np
 
         weight = self.weight.evaluate(weights)
-        scale = self.scale.evaluate(weights).astype(np.float32)
-        return weight * scale.reshape(-1, *(1,) * (weight.ndim - 1))
+        scale = self.scale.evaluate(weights).reshape(-1, *(1,) * (weight.ndim - 1))
+        product: np.ndarray = np.empty(weight.shape, np.promote_types(weight.dtype, np.float32))
+        # Each product is taken in float64 and rounded once; numpy casts in small blocks, so no
+        # float64 copy of the whole weight ever exists.
+        np.multiply(weight, scale, out=product, dtype=np.float64, casting="same_kind")
+        return product
+
+
+@dataclass(frozen=True, slots=True)
+class Selection(Value):
+    """A 1x1 convolution's weight that copies input channel `i` to output channel `before + i`."""
+
+    channels: int
+    to: int
+    before: int
+
+    def sources(self) -> Iterator[str]:
+        return iter(())
+
+    def evaluate(self, weights: Weights) -> np.ndarray:
+        import numpy as np
+
+        return np.eye(self.to, self.channels, -self.before, np.float32)[:, :, None, None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +157,21 @@ class Parameter:
     value: Value
 
     def array(self, weights: Weights) -> np.ndarray:
-        """The array, contiguous and in the parameter's own element type and shape."""
+        """The array, contiguous and in the parameter's own element type.
+
+        Raises RunError for a finite number that the element type cannot hold.
+        """
         import numpy as np
 
-        return np.ascontiguousarray(self.value.evaluate(weights), numpy_dtype(self.type.dtype))
+        exact = self.value.evaluate(weights)
+        with np.errstate(over="ignore"):
+            array = np.asarray(exact, numpy_dtype(self.type.dtype), order="C")
+        if self.type.dtype is DType.F16 and np.isinf(array).any() and np.isfinite(exact).all():
+            largest = float(np.abs(exact).max())
+            raise RunError(
+                f"{self.path} holds {largest:.4g}, but float16 ends at 65504: use bf16 or fp32"
+            )
+        return array
 
 
 def numpy_dtype(dtype: DType) -> np.dtype:
@@ -144,5 +181,7 @@ def numpy_dtype(dtype: DType) -> np.dtype:
     if dtype is DType.BF16:
         import ml_dtypes
 
-        return np.dtype(ml_dtypes.bfloat16)
-    return np.dtype(dtype.value)
+        bfloat16: np.dtype = np.dtype(ml_dtypes.bfloat16)
+        return bfloat16
+    named: np.dtype = np.dtype(dtype.value)
+    return named

@@ -7,15 +7,22 @@ from enum import Enum
 from resnetc.diagnostics import InternalError
 from resnetc.ir.graph import Graph, Node
 from resnetc.ops import OPS, OpError
+from resnetc.shapes import DType
 
 
 class Stage(Enum):
     """How far a graph has come; the value holds the ops that are not legal there."""
 
     SOURCE = frozenset({"cast", "channel_affine"})
-    INFERENCE = frozenset({"dropout", "identity", "cast"})
+    """As lowered from a spec."""
+    INFERENCE = frozenset({"dropout", "identity", "channel_affine", "cast"})
+    """Without what matters in training only."""
     FOLDED = frozenset({"dropout", "identity", "batchnorm", "cast"})
-    TYPED = frozenset({"dropout", "identity"})
+    """Batch norms have become biases and scales."""
+    TYPED = frozenset({"dropout", "identity", "channel_affine"})
+    """Element types are chosen; batch norms are kept."""
+    FOLDED_TYPED = frozenset({"dropout", "identity", "batchnorm"})
+    """Element types are chosen, after folding."""
 
 
 def verify(graph: Graph, stage: Stage = Stage.SOURCE) -> None:
@@ -27,6 +34,7 @@ def verify(graph: Graph, stage: Stage = Stage.SOURCE) -> None:
     owners: dict[str, str] = {}
     for node in graph:
         _verify_node(graph, node, stage)
+        _verify_element_types(graph, node)
         if node.name in names:
             raise InternalError(f"two nodes are called {node.name}")
         names.add(node.name)
@@ -47,6 +55,8 @@ def _verify_node(graph: Graph, node: Node, stage: Stage) -> None:
         raise InternalError(f"{node.name}: {op.name} is not an op")
     if op.name in stage.value:
         raise InternalError(f"{node.name}: {op.name} is not legal in stage {stage.name}")
+    if not node.inputs and op.arity != 0:
+        raise InternalError(f"{node.name}: {op.name} has no operands")
     if op.arity is not None and len(node.inputs) != op.arity:
         raise InternalError(f"{node.name}: {len(node.inputs)} operands instead of {op.arity}")
     try:
@@ -58,3 +68,12 @@ def _verify_node(graph: Graph, node: Node, stage: Stage) -> None:
     shapes = [(spec.type.shape, spec.role) for spec in op.parameters()]
     if shapes != [(p.type.shape, p.role) for p in node.parameters]:
         raise InternalError(f"{node.name}: its parameters are not what {op.name} owns")
+
+
+def _verify_element_types(graph: Graph, node: Node) -> None:
+    """Operands and parameters meet in one element type; nothing is converted in passing."""
+    types = {operand.dtype for operand in graph.operands(node)}
+    types |= {p.type.dtype for p in node.parameters if p.type.dtype is not DType.I64}
+    if len(types) > 1:
+        met = " and ".join(sorted(dtype.value for dtype in types))
+        raise InternalError(f"{node.name}: {met} meet here without a cast")

@@ -1,0 +1,86 @@
+"""Batch normalization in inference is an affine map per channel: put it into the convolution.
+
+With running statistics, `bn(conv(x)) = (gamma / sqrt(var + eps)) * (W x + b - mean) + beta`, which
+is a convolution with scaled rows and another bias (Ioffe and Szegedy 2015, section 3.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from resnetc.diagnostics import InternalError
+from resnetc.ir import Graph, GraphEditor, Node, Parameter
+from resnetc.ir.parameters import NormScale, NormShift, ScaledRows, Value
+from resnetc.ir.verify import Stage
+from resnetc.ops import BatchNorm, ChannelAffine, Conv2d, Role
+from resnetc.passes.base import Pass
+
+
+@dataclass(frozen=True)
+class FoldBatchNorm(Pass):
+    """Every batch norm becomes part of the convolution before it, or a `channel_affine`.
+
+    A norm is folded when the convolution's output goes to it alone. The folded convolution's
+    arrays are called `<conv>.weight` and `<conv>.bias`; those of a `channel_affine`
+    `<norm>.weight` and `<norm>.bias`. No array is touched: parameters get new values, evaluated
+    in float64 when an artefact is written.
+    """
+
+    name: ClassVar[str] = "fold_batch_norm"
+    stages: ClassVar[Mapping[Stage, Stage]] = {Stage.INFERENCE: Stage.FOLDED}
+
+    def visit(self, editor: GraphEditor, node: Node) -> None:
+        graph = editor.old
+        if isinstance(node.op, Conv2d) and (norm := _only_reader(graph, node)) is not None:
+            op = replace(node.op, bias=True)
+            editor.replace(node, op, _folded(node, norm))
+        elif isinstance(node.op, BatchNorm):
+            source = graph[node.inputs[0]]
+            if isinstance(source.op, Conv2d) and _only_reader(graph, source) is node:
+                editor.forward(node, source.id)
+            else:
+                editor.replace(node, ChannelAffine(node.op.channels), _affine(node))
+        else:
+            editor.keep(node)
+
+
+def _only_reader(graph: Graph, conv: Node) -> Node | None:
+    """The batch norm that reads this convolution, if nothing else does."""
+    users = graph.users(conv.id)
+    alone = len(users) == 1 and conv.id not in graph.outputs.values()
+    return users[0] if alone and isinstance(users[0].op, BatchNorm) else None
+
+
+def _folded(conv: Node, norm: Node) -> tuple[Parameter, ...]:
+    weight = conv.parameters[0]
+    bias = conv.parameters[1].value if len(conv.parameters) > 1 else None
+    scale, shift = _norm_values(norm, bias)
+    return (
+        replace(weight, value=ScaledRows(weight.value, scale)),
+        Parameter(_sibling(weight.path, "bias"), norm.parameters[0].type, Role.BIAS, shift),
+    )
+
+
+def _affine(norm: Node) -> tuple[Parameter, ...]:
+    held = {p.role: p for p in norm.parameters}
+    scale, shift = _norm_values(norm, None)
+    return (
+        replace(held[Role.SCALE], value=scale),
+        replace(held[Role.SHIFT], value=shift),
+    )
+
+
+def _norm_values(norm: Node, bias: Value | None) -> tuple[NormScale, NormShift]:
+    if not isinstance(norm.op, BatchNorm):
+        raise InternalError(f"{norm.name} is no batch norm")
+    held = {p.role: p.value for p in norm.parameters}
+    scale = NormScale(held[Role.SCALE], held[Role.VARIANCE], norm.op.eps)
+    return scale, NormShift(held[Role.SHIFT], held[Role.MEAN], scale, bias)
+
+
+def _sibling(path: str, name: str) -> str:
+    """The path of another parameter of the same module."""
+    module, dot, _ = path.rpartition(".")
+    return f"{module}{dot}{name}"

@@ -1,0 +1,24 @@
+"""From a network as written to the graph that inference backends emit."""
+
+from __future__ import annotations
+
+from resnetc.ir import Graph
+from resnetc.passes.base import Outcome, Pass, Watch, run_passes
+from resnetc.passes.fold_batch_norm import FoldBatchNorm
+from resnetc.passes.for_inference import ForInference
+from resnetc.passes.precision import SetPrecision
+from resnetc.passes.selection_as_conv import SelectionAsConv
+from resnetc.shapes import DType
+
+
+def lower_for_inference(
+    graph: Graph, *, fold: bool = True, dtype: DType = DType.F32, watch: Watch | None = None
+) -> Outcome:
+    """Run the passes every inference backend starts from, on a graph of stage SOURCE."""
+    passes: list[Pass] = [ForInference()]
+    if fold:
+        passes.append(FoldBatchNorm())
+    passes.append(SelectionAsConv())
+    if dtype is not DType.F32:
+        passes.append(SetPrecision(dtype))
+    return run_passes(graph, passes, watch=watch)
