@@ -1,6 +1,6 @@
 """What the benchmarks here share: interleaved rounds, child processes, the JSON beside them.
 
-A benchmark is a script, run as `python benchmarks/NAME.py`; it imports this one by `import harness`.
+A benchmark is a script, run as `python benchmarks/NAME.py`; it says `import harness`.
 
     times = interleave({"ours": f, "theirs": g}, rounds=9)        # callables, in this process
     runs = interleave_processes({"ours": argv, "theirs": argv}, rounds=9)   # whole processes
@@ -15,6 +15,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -33,10 +34,10 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass(frozen=True)
 class Run:
-    """One child process: wall time and the most memory it ever held."""
+    """One child process: wall time and the most memory it ever held, None where that is unknown."""
 
     seconds: float
-    peak_bytes: int
+    peak_bytes: int | None
 
 
 def interleave(
@@ -70,7 +71,12 @@ def interleave_processes(
 
 
 def measure_process(argv: Sequence[str], env: Mapping[str, str] | None = None) -> Run:
-    """Run a process to its end: wall time and peak resident memory (its own, as wait4 counts)."""
+    """Run a process to its end: wall time and peak resident memory.
+
+    Linux keeps a process's high-water mark across exec, so a child never reports less than this
+    process held when it started the child; a peak that cannot be told from ours is None, so
+    import no framework here. Raises RuntimeError when the child fails.
+    """
     with tempfile.TemporaryFile() as stderr:
         start = time.perf_counter()
         child = subprocess.Popen(
@@ -83,8 +89,9 @@ def measure_process(argv: Sequence[str], env: Mapping[str, str] | None = None) -
             stderr.seek(0)
             tail = stderr.read().decode(errors="replace")[-2000:]
             raise RuntimeError(f"{' '.join(argv)} ended with {child.returncode}\n{tail}")
-    in_kib = sys.platform != "darwin"  # macOS counts ru_maxrss in bytes
-    return Run(seconds, usage.ru_maxrss * (1024 if in_kib else 1))
+    unit = 1 if sys.platform == "darwin" else 1024  # what ru_maxrss counts in
+    ours = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return Run(seconds, usage.ru_maxrss * unit if usage.ru_maxrss > ours else None)
 
 
 def summary(seconds: Sequence[float]) -> dict[str, Any]:
@@ -98,8 +105,11 @@ def ratio(of: Sequence[float], to: Sequence[float]) -> dict[str, Any]:
 
 
 def peak(runs: Sequence[Run]) -> int:
-    """The median of the peaks, in bytes."""
-    return round(median([run.peak_bytes for run in runs]))
+    """The median of the peaks, in bytes. Raises ValueError when one is unknown."""
+    known = [run.peak_bytes for run in runs if run.peak_bytes is not None]
+    if len(known) < len(runs):
+        raise ValueError("a peak is unknown: this process is larger than the child")
+    return round(median(known))
 
 
 def write(name: str, results: Mapping[str, Any], packages: Sequence[str] = ()) -> Path:
