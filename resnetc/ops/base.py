@@ -60,11 +60,16 @@ class Op:
     """Base of all ops. An op is a frozen record of attributes; operands live on the node.
 
     `name` is the op's one name in the language, in graphs and in emitter tables;
-    `arity` is the number of operands, None for any number from one up.
+    `arity` is the number of operands, None for any number from one up. A `view` has its operand's
+    memory for an output: in inference nothing is computed or written. The last two say what the
+    gradient is computed from, and so what a training step holds on to.
     """
 
     name: ClassVar[str]
     arity: ClassVar[int | None] = 1
+    view: ClassVar[bool] = False
+    gradient_needs_operands: ClassVar[bool] = False
+    gradient_needs_output: ClassVar[bool] = False
 
     @classmethod
     def place(cls, operands: tuple[TensorType, ...], **arguments: Any) -> Self:
@@ -89,6 +94,10 @@ class Op:
 
     def elementwise_flops(self, operands: tuple[TensorType, ...], output: TensorType) -> int:
         """Floating-point operations per sample that are not part of a multiply-accumulate."""
+        return 0
+
+    def gradient_state(self, output: TensorType) -> int:
+        """Bytes per sample a training step holds beside operands and output: a pool's indices."""
         return 0
 
 

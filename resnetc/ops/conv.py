@@ -14,6 +14,7 @@ class Conv2d(Op):
     """2-d convolution, as torch.nn.Conv2d: symmetric zero padding, weight `OxI/gxKHxKW`."""
 
     name: ClassVar[str] = "conv2d"
+    gradient_needs_operands: ClassVar[bool] = True
     in_channels: int
     out_channels: int
     kernel: Size
@@ -82,6 +83,7 @@ class Linear(Op):
     """Matrix product with a weight `OxI`, as torch.nn.Linear; takes a vector."""
 
     name: ClassVar[str] = "linear"
+    gradient_needs_operands: ClassVar[bool] = True
     in_features: int
     out_features: int
     bias: bool = True

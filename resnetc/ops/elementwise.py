@@ -23,6 +23,7 @@ class Relu(_Elementwise):
     """max(x, 0)."""
 
     name: ClassVar[str] = "relu"
+    gradient_needs_output: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Sigmoid(_Elementwise):
     """1 / (1 + exp(-x))."""
 
     name: ClassVar[str] = "sigmoid"
+    gradient_needs_output: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Identity(_Elementwise):
     """The tensor itself."""
 
     name: ClassVar[str] = "identity"
+    view: ClassVar[bool] = True
 
     def elementwise_flops(self, operands: tuple[TensorType, ...], output: TensorType) -> int:
         return 0
@@ -47,6 +50,7 @@ class Dropout(_Elementwise):
     """In training, zeroes an element with probability `p` and scales the rest by 1 / (1 - p)."""
 
     name: ClassVar[str] = "dropout"
+    view: ClassVar[bool] = True
     p: float = 0.5
 
     @classmethod
@@ -55,6 +59,10 @@ class Dropout(_Elementwise):
 
     def elementwise_flops(self, operands: tuple[TensorType, ...], output: TensorType) -> int:
         return 0
+
+    def gradient_state(self, output: TensorType) -> int:
+        # Only training computes anything: a new tensor, and a mask of one byte an element.
+        return output.bytes + output.elements
 
 
 @dataclass(frozen=True)

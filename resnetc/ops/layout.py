@@ -27,6 +27,7 @@ class Flatten(Op):
     """CxHxW to a vector, channels slowest (torch.flatten(x, 1))."""
 
     name: ClassVar[str] = "flatten"
+    view: ClassVar[bool] = True
 
     def result(self, *operands: TensorType) -> TensorType:
         return TensorType((operands[0].elements,), operands[0].dtype)

@@ -31,6 +31,7 @@ class Mul(Op):
     """Product of maps; a Cx1x1 operand scales whole channels."""
 
     name: ClassVar[str] = "mul"
+    gradient_needs_operands: ClassVar[bool] = True
     arity: ClassVar[int | None] = None
 
     def result(self, *operands: TensorType) -> TensorType:

@@ -18,6 +18,7 @@ class BatchNorm(Op):
     """
 
     name: ClassVar[str] = "batchnorm"
+    gradient_needs_operands: ClassVar[bool] = True
     channels: int
     eps: float = 1e-5
     momentum: float = 0.1
@@ -61,6 +62,7 @@ class ChannelAffine(Op):
     """`x * weight[c] + bias[c]`: what is left of a batch norm that no convolution precedes."""
 
     name: ClassVar[str] = "channel_affine"
+    gradient_needs_operands: ClassVar[bool] = True
     channels: int
 
     def result(self, *operands: TensorType) -> TensorType:

@@ -12,6 +12,7 @@ from resnetc.shapes import Size, TensorType, same_padding, window_extent
 
 @dataclass(frozen=True)
 class _Pool(Op):
+    gradient_needs_operands: ClassVar[bool] = True
     kernel: Size
     stride: Size = (1, 1)
     pad: Size = (0, 0)
@@ -57,6 +58,9 @@ class MaxPool(_Pool):
     ) -> Self:
         require_map(operands[0], cls.name)
         return cls._place(kernel, stride, pad, ceil=ceil)
+
+    def gradient_state(self, output: TensorType) -> int:
+        return 8 * output.elements  # where each maximum came from, as torch's int64
 
 
 @dataclass(frozen=True)
