@@ -48,6 +48,18 @@ class TensorType:
         return "x".join(map(str, self.shape)) if self.shape else "scalar"
 
 
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What an op sees of its operand along one axis.
+
+    Output element `i` depends on the `extent` operand elements from `i * stride + start` on.
+    """
+
+    extent: int = 1
+    stride: int = 1
+    start: int = 0
+
+
 def same_padding(kernel: Size, dilation: Size = (1, 1)) -> Size:
     """Padding that keeps the size at stride 1 under an odd kernel: `d * (k - 1) // 2` a side."""
     return dilation[0] * (kernel[0] - 1) // 2, dilation[1] * (kernel[1] - 1) // 2

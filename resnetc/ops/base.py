@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, ClassVar, Self
 
-from resnetc.shapes import DType, TensorType
+from resnetc.shapes import DType, TensorType, Window
 
 
 class Role(Enum):
@@ -96,6 +96,10 @@ class Op:
         """Floating-point operations per sample that are not part of a multiply-accumulate."""
         return 0
 
+    def windows(self, operand: TensorType) -> tuple[Window, Window]:
+        """What an output element sees of the operand's height and width."""
+        return Window(), Window()
+
     def gradient_state(self, output: TensorType) -> int:
         """Bytes per sample a training step holds beside operands and output: a pool's indices."""
         return 0
@@ -111,6 +115,12 @@ def require_map(operand: TensorType, who: str) -> tuple[int, int, int]:
         )
     channels, height, width = operand.shape
     return channels, height, width
+
+
+def whole_map(operand: TensorType) -> tuple[Window, Window]:
+    """The windows of an op whose every output element sees the whole map."""
+    _, height, width = operand.shape
+    return Window(height, height), Window(width, width)
 
 
 def vector(length: int, dtype: DType = DType.F32) -> TensorType:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from resnetc.ops.base import Op, OpError, ParameterSpec, Role, require_map, vector
-from resnetc.shapes import Size, TensorType, same_padding, window_extent
+from resnetc.shapes import Size, TensorType, Window, same_padding, window_extent
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,13 @@ class Conv2d(Op):
         weight = ParameterSpec("weight", TensorType(shape), Role.WEIGHT)
         bias = ParameterSpec("bias", vector(self.out_channels), Role.BIAS)
         return (weight, bias) if self.bias else (weight,)
+
+    def windows(self, operand: TensorType) -> tuple[Window, Window]:
+        height, width = (
+            Window(self.dilation[i] * (self.kernel[i] - 1) + 1, self.stride[i], -self.pad[i])
+            for i in (0, 1)
+        )
+        return height, width
 
     def macs(self, output: TensorType) -> int:
         taps = self.kernel[0] * self.kernel[1] * self.in_channels // self.groups

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from resnetc.ops.base import Op, OpError, require_map
+from resnetc.ops.base import Op, OpError, require_map, whole_map
 from resnetc.ops.conv import require_positive
-from resnetc.shapes import Size, TensorType
+from resnetc.shapes import Size, TensorType, Window
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,9 @@ class Flatten(Op):
     def result(self, *operands: TensorType) -> TensorType:
         return TensorType((operands[0].elements,), operands[0].dtype)
 
+    def windows(self, operand: TensorType) -> tuple[Window, Window]:
+        return whole_map(operand) if len(operand.shape) == 3 else (Window(), Window())
+
 
 @dataclass(frozen=True)
 class Subsample(Op):
@@ -50,6 +53,9 @@ class Subsample(Op):
         channels, height, width = require_map(operands[0], self.name)
         extents = (-(-height // self.stride[0]), -(-width // self.stride[1]))
         return TensorType((channels, *extents), operands[0].dtype)
+
+    def windows(self, operand: TensorType) -> tuple[Window, Window]:
+        return Window(stride=self.stride[0]), Window(stride=self.stride[1])
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from resnetc.ops.base import Op, OpError, require_map
+from resnetc.ops.base import Op, OpError, require_map, whole_map
 from resnetc.ops.conv import require_fit, require_positive
-from resnetc.shapes import Size, TensorType, same_padding, window_extent
+from resnetc.shapes import Size, TensorType, Window, same_padding, window_extent
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,10 @@ class _Pool(Op):
 
     def elementwise_flops(self, operands: tuple[TensorType, ...], output: TensorType) -> int:
         return output.elements * self.kernel[0] * self.kernel[1]
+
+    def windows(self, operand: TensorType) -> tuple[Window, Window]:
+        height, width = (Window(self.kernel[i], self.stride[i], -self.pad[i]) for i in (0, 1))
+        return height, width
 
 
 @dataclass(frozen=True)
@@ -97,3 +101,6 @@ class GlobalAvgPool(Op):
 
     def elementwise_flops(self, operands: tuple[TensorType, ...], output: TensorType) -> int:
         return operands[0].elements
+
+    def windows(self, operand: TensorType) -> tuple[Window, Window]:
+        return whole_map(operand)
