@@ -1,0 +1,1 @@
+"""The language: text to checked networks and recipes. The only user of lark."""

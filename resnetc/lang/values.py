@@ -9,10 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from resnetc.diagnostics import Span
 from resnetc.lang import syntax as s
 from resnetc.shapes import TensorType
+
+if TYPE_CHECKING:
+    from resnetc.lang.modules import Module
 
 MAX_INT = 2**53
 
@@ -37,6 +41,7 @@ class Function:
 
     name: str
     declaration: s.Function | None = None
+    home: Module | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,7 @@ class Layer:
     """A primitive or a block, with some arguments bound."""
 
     declaration: s.Primitive | s.Block
+    home: Module
     bound: tuple[Bound, ...] = ()
 
 
@@ -61,6 +67,7 @@ class Policy:
     """A shortcut policy, with some arguments bound."""
 
     declaration: s.Shortcut
+    home: Module
     bound: tuple[Bound, ...] = ()
 
 
@@ -69,6 +76,7 @@ class NetworkValue:
     """A network, as the base of a variant."""
 
     declaration: s.Network | s.Variant
+    home: Module
     bound: tuple[Bound, ...] = ()
 
 

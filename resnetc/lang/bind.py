@@ -1,0 +1,73 @@
+"""Which argument goes to which parameter, and what is wrong when that does not work out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from resnetc.diagnostics import Help, Span, suggest
+from resnetc.lang import syntax as s
+from resnetc.lang.values import Bound, show_type
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A call that does not fit its signature."""
+
+    code: str
+    message: str
+    span: Span
+    text: str = ""
+    help: Help | None = None
+
+
+def bind_arguments(
+    decl: s.Callable, bound: tuple[Bound, ...], span: Span
+) -> tuple[dict[str, Bound], Problem | None]:
+    """Arguments by parameter name, and the first problem if there is one.
+
+    A later named argument replaces an earlier one, so that `unit(groups=32)` may be placed with
+    `groups=1`; within one call that cannot happen, see `repeated_argument`.
+    """
+    names = [param.name for param in decl.params]
+    given: dict[str, Bound] = {}
+    positions = iter(decl.params)
+    for argument in bound:
+        if argument.name is None:
+            param = next((p for p in positions if p.name not in given), None)
+            if param is None:
+                return given, _too_many(decl, argument)
+            given[param.name] = argument
+        elif argument.name in names:
+            given[argument.name] = argument
+        else:
+            return given, unknown_parameter(decl, argument.name, argument.span)
+    for param in decl.params:
+        if param.name not in given and param.default is None:
+            return given, missing_parameter(decl, param, span)
+    return given, None
+
+
+def signature(decl: s.Callable) -> str:
+    """`conv2d(kernel: size, out: int?, ...)` on one line, for notes."""
+    return f"{decl.name}({', '.join(f'{p.name}: {show_type(p.type)}' for p in decl.params)})"
+
+
+def _too_many(decl: s.Callable, argument: Bound) -> Problem:
+    count = len(decl.params)
+    message = f"`{decl.name}` takes {count} argument{'' if count == 1 else 's'}, not more"
+    return Problem("E0205", message, argument.span, signature(decl))
+
+
+def unknown_parameter(decl: s.Callable, name: str, span: Span) -> Problem:
+    """The problem of a named argument that the declaration does not have."""
+    close = suggest(name, [param.name for param in decl.params])
+    advice = Help(f"did you mean `{close}`?") if close else None
+    message = f"`{decl.name}` has no parameter `{name}`"
+    return Problem("E0203", message, span, signature(decl), advice)
+
+
+def missing_parameter(decl: s.Callable, param: s.Param, span: Span) -> Problem:
+    """The problem of a parameter without default that a call leaves out."""
+    message = f"`{decl.name}` needs `{param.name}`"
+    text = f"`{param.name}: {show_type(param.type)}` has no default ({param.span})"
+    return Problem("E0204", message, span, text)

@@ -1,0 +1,81 @@
+"""Functions every spec may call: plain arithmetic on numbers and lists."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+
+def _int(value: float) -> int:
+    """Towards zero, as a cast."""
+    return int(value)
+
+
+def _sum(values: list[Any]) -> Any:
+    return sum(_numbers(values))
+
+
+def _numbers(values: list[Any]) -> list[Any]:
+    if any(isinstance(v, bool) or not isinstance(v, int | float) for v in values):
+        raise TypeError
+    return values
+
+
+def _extreme(choose: Callable[..., Any]) -> Callable[..., Any]:
+    def pick(*values: Any) -> Any:
+        numbers = values[0] if len(values) == 1 and isinstance(values[0], list) else list(values)
+        return choose(_numbers(numbers))
+
+    return pick
+
+
+def _enumerate(values: list[Any]) -> list[list[Any]]:
+    return [[i, value] for i, value in enumerate(_list(values))]
+
+
+def _zip(*lists: list[Any]) -> list[list[Any]]:
+    return [list(items) for items in zip(*map(_list, lists), strict=True)]
+
+
+def _list(values: object) -> list[Any]:
+    if not isinstance(values, list):
+        raise TypeError
+    return values
+
+
+def _len(values: object) -> int:
+    return len(_list(values))
+
+
+def _log(value: float) -> float:
+    return math.log(_numbers([value])[0])
+
+
+def _sqrt(value: float) -> float:
+    return math.sqrt(_numbers([value])[0])
+
+
+def _abs(value: float) -> float:
+    return abs(_numbers([value])[0])  # type: ignore[no-any-return]
+
+
+def _round(value: float) -> int:
+    """Half to even, as IEEE rounds."""
+    return round(_numbers([value])[0])
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "abs": _abs,
+    "enumerate": _enumerate,
+    "float": lambda value: float(_numbers([value])[0]),
+    "int": lambda value: _int(_numbers([value])[0]),
+    "len": _len,
+    "log": _log,
+    "max": _extreme(max),
+    "min": _extreme(min),
+    "round": _round,
+    "sqrt": _sqrt,
+    "sum": _sum,
+    "zip": _zip,
+}

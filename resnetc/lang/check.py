@@ -1,0 +1,181 @@
+"""Mistakes that can be seen without running anything: names and calls, in every declaration.
+
+Elaboration finds the rest, but only in what is elaborated; a template or block that nothing uses
+yet is checked here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from resnetc.diagnostics import Diagnostic
+from resnetc.lang import syntax as s
+from resnetc.lang.bind import bind_arguments
+from resnetc.lang.builtins import FUNCTIONS
+from resnetc.lang.elaborate import STRUCTURES
+from resnetc.lang.evaluate import unknown_name
+from resnetc.lang.modules import Module
+from resnetc.lang.values import Bound
+
+_TYPES = frozenset(
+    {"int", "float", "bool", "string", "ratio", "size", "shape", "layer", "block", "shortcut"}
+    | {"tensor", "list"}
+)
+_IN_BLOCK = frozenset({"input", "here", "index", "first", "last"})
+_IN_POLICY = frozenset({"input", "output", "here", "stride", "changed"})
+
+
+def check_module(module: Module) -> list[Diagnostic]:
+    """Every such mistake in a file's own declarations, in source order."""
+    checker = _Checker(module)
+    for decl in module.file.decls:
+        checker.declaration(decl)
+    return sorted(checker.findings, key=lambda found: found.primary.span.start)
+
+
+class _Checker:
+    def __init__(self, module: Module) -> None:
+        self.module = module
+        self.findings: list[Diagnostic] = []
+
+    def declaration(self, decl: s.Decl) -> None:
+        local: set[str] = set()
+        if isinstance(decl, s.Callable):
+            for param in decl.params:
+                self.type(param.type)
+                local.add(param.name)
+            if isinstance(decl, s.Block | s.Network):
+                local |= _IN_BLOCK
+            for param in decl.params:
+                self.expression(param.default, local)
+        if isinstance(decl, s.Network | s.Block):
+            self.body(decl.body, local)
+        elif isinstance(decl, s.Shortcut):
+            self.branches(decl.branches, local | _IN_POLICY)
+        elif isinstance(decl, s.Function):
+            self.type(decl.returns)
+            for let in decl.lets:
+                self.expression(let.value, local)
+                local |= set(let.targets)
+            self.expression(decl.result, local)
+        elif isinstance(decl, s.Const | s.Ambient):
+            self.expression(decl.value, local)
+
+    def type(self, type_: s.TypeExpr) -> None:
+        if type_.name not in _TYPES or (type_.name == "list") != (type_.item is not None):
+            from resnetc.diagnostics import Help, Label, suggest
+
+            close = suggest(type_.name, _TYPES)
+            advice = Help(f"did you mean `{close}`?") if close and close != type_.name else None
+            known = f"types are {', '.join(sorted(_TYPES - {'list'}))} and list[...]"
+            message = f"there is no type `{type_.name}`"
+            label = Label(type_.span)
+            self.findings.append(Diagnostic("E0216", message, label, (), (known,), advice))
+        if type_.item is not None:
+            self.type(type_.item)
+
+    # ---- statements: `local` grows as names are bound
+
+    def body(self, body: s.Body, local: set[str]) -> None:
+        for statement in body.statements:
+            self.statement(statement, local)
+
+    def statement(self, statement: s.Stmt, local: set[str]) -> None:
+        if isinstance(statement, s.Chain):
+            for step in statement.steps:
+                self.step(step, local)
+        elif isinstance(statement, s.Let):
+            self.expression(statement.value, local)
+            local.update(statement.targets)
+        elif isinstance(statement, s.If):
+            self.expression(statement.test, local)
+            for branch in (statement.then, statement.orelse):
+                if branch is not None:
+                    self.body(branch, _nested(local))
+        elif isinstance(statement, s.For):
+            self.expression(statement.iterable, local)
+            self.body(statement.body, local | set(statement.targets))
+        else:
+            for expr in _expressions(statement):
+                self.expression(expr, local)
+
+    def step(self, step: s.Step, local: set[str]) -> None:
+        inside = local | {"index", "first", "last"} if step.repeat is not None else local
+        self.expression(step.label, inside)
+        self.expression(step.repeat, local)
+        if isinstance(step.core, s.From):
+            for value in step.core.values:
+                self.expression(value, local)
+        else:
+            self.call(step.core, inside)
+        local.update(bind.name for bind in step.binds)
+
+    def call(self, call: s.Call, local: set[str]) -> None:
+        for arg in call.args:
+            self.expression(arg.value, local)
+        if call.body is not None:
+            self.body(call.body, local if call.name == "group" else _nested(local))
+        self.branches(call.branches or (), local)
+        if call.name in STRUCTURES:
+            return
+        self.expression(s.Name(call.name_span, call.name), local)
+        definition = None if call.name in local else self.module.names.get(call.name)
+        if definition is not None and isinstance(definition.decl, s.Primitive | s.Block):
+            self.fit(definition.decl, call)
+
+    def fit(self, decl: s.Primitive | s.Block, call: s.Call) -> None:
+        bound = tuple(Bound(arg.name, None, arg.value.span) for arg in call.args)
+        _, problem = bind_arguments(decl, bound, call.span)
+        if problem is not None:
+            from resnetc.diagnostics import Label
+
+            label = Label(problem.span, problem.text)
+            found = Diagnostic(problem.code, problem.message, label, help=problem.help)
+            self.findings.append(found)
+
+    def branches(self, branches: tuple[s.Branch, ...], local: set[str]) -> None:
+        for branch in branches:
+            inner = set(local)
+            if branch.guard is not None:
+                self.expression(branch.guard.iterable, local)
+                inner |= set(branch.guard.targets)
+                self.expression(branch.guard.test, inner)
+            self.body(branch.body, inner)
+
+    # ---- expressions
+
+    def expression(self, expr: s.Expr | None, local: set[str]) -> None:
+        if expr is None:
+            return
+        if isinstance(expr, s.Name):
+            self.name(expr, local)
+        elif isinstance(expr, s.Comprehension):
+            self.expression(expr.iterable, local)
+            inner = local | set(expr.targets)
+            self.expression(expr.condition, inner)
+            self.expression(expr.item, inner)
+        else:
+            for child in _expressions(expr):
+                self.expression(child, local)
+
+    def name(self, expr: s.Name, local: set[str]) -> None:
+        known = expr.name in local or expr.name in self.module.names or expr.name in FUNCTIONS
+        if not known:
+            self.findings.append(unknown_name(expr.name, expr.span, self.module).diagnostic)
+
+
+def _nested(local: set[str]) -> set[str]:
+    """Names bound in a nested body stay there."""
+    return set(local)
+
+
+def _expressions(node: object) -> Iterator[s.Expr]:
+    """Direct sub-expressions of a node, through arguments and settings."""
+    assert hasattr(node, "__slots__")
+    for field in node.__slots__:
+        value = getattr(node, field)
+        for item in value if isinstance(value, tuple) else (value,):
+            if isinstance(item, s.Expr):
+                yield item
+            elif isinstance(item, s.Arg | s.Setting):
+                yield item.value

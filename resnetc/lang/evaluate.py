@@ -1,0 +1,460 @@
+"""Expressions to values: strict, total, within budgets checked before the work."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from resnetc.diagnostics import Diagnostic, Help, Label, Span, suggest
+from resnetc.lang import syntax as s
+from resnetc.lang.bind import bind_arguments
+from resnetc.lang.builtins import FUNCTIONS
+from resnetc.lang.modules import Definition, Module
+from resnetc.lang.values import (
+    MAX_INT,
+    Bound,
+    Comparison,
+    Function,
+    Layer,
+    Mismatch,
+    NetworkValue,
+    Poison,
+    Policy,
+    Range,
+    TensorList,
+    Word,
+    attribute,
+    attributes,
+    convert,
+    is_finite,
+    show,
+    type_name,
+)
+
+MAX_LIST = 10_000
+MAX_STRING = 4_096
+MAX_STEPS = 5_000_000
+RECIPE_METRICS = ("train_error",)
+
+
+class Mistake(Exception):
+    """A user's mistake, on its way to the list of findings."""
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        span: Span,
+        text: str = "",
+        *,
+        secondary: tuple[Label, ...] = (),
+        notes: Sequence[str] = (),
+        help: Help | str | None = None,
+    ) -> None:
+        super().__init__(message)
+        advice = Help(help) if isinstance(help, str) else help
+        label = Label(span, text)
+        self.diagnostic = Diagnostic(code, message, label, secondary, tuple(notes), advice)
+
+
+class Poisoned(Exception):
+    """An expression depends on a value whose error has been reported; say nothing more."""
+
+
+@dataclass(slots=True)
+class Env:
+    """Names in force at a place: locals here and around it, and the ambients' bindings."""
+
+    home: Module
+    names: dict[str, object] = field(default_factory=dict)
+    ambients: dict[str, object] = field(default_factory=dict)
+    parent: Env | None = None
+    recipe: bool = False
+
+    def child(self) -> Env:
+        """A nested body: sees everything here, keeps its own `let` and `set` to itself."""
+        return Env(self.home, {}, self.ambients, self, self.recipe)
+
+    def find(self, name: str) -> tuple[bool, object]:
+        env: Env | None = self
+        while env is not None:
+            if name in env.names:
+                return True, env.names[name]
+            env = env.parent
+        return False, None
+
+
+class Evaluator:
+    """Evaluates expressions. One per compilation, so that budgets and constants are shared."""
+
+    def __init__(self) -> None:
+        self._steps = 0
+        self._constants: dict[s.Const, object] = {}
+        self._active: list[s.Decl] = []
+        self.ambients_read: set[str] = set()
+        self._by_type: dict[type[s.Expr], Callable[[Any, Env], object]] = {
+            s.Literal: self._literal,
+            s.Template: self._template,
+            s.Name: self._name,
+            s.Attr: self._attr,
+            s.Index: self._index,
+            s.Slice: self._slice,
+            s.Apply: self._apply,
+            s.ListExpr: self._list,
+            s.Comprehension: self._comprehension,
+            s.Unary: self._unary,
+            s.Binary: self._binary,
+            s.Cond: self._cond,
+        }
+
+    def __call__(self, expr: s.Expr, env: Env) -> object:
+        """The value. Raises Mistake or Poisoned."""
+        self.spend(expr.span)
+        return self._by_type[type(expr)](expr, env)
+
+    def spend(self, span: Span) -> None:
+        """Count one step of work against the budget."""
+        self._steps += 1
+        if self._steps > MAX_STEPS:
+            raise Mistake("E0603", f"stopped after {MAX_STEPS:,} steps of evaluation", span)
+
+    def typed(self, expr: s.Expr, env: Env, wanted: type, what: str) -> Any:
+        """The value of an expression that must be of a Python type; bool is never an int."""
+        value = self(expr, env)
+        is_bool = isinstance(value, bool)
+        if isinstance(value, wanted) and (wanted is bool or not is_bool):
+            return value
+        raise Mistake("E0301", f"expected {what}, found {type_name(value)}", expr.span)
+
+    def arguments(self, args: Iterable[s.Arg], env: Env) -> tuple[Bound, ...]:
+        return tuple(Bound(arg.name, self(arg.value, env), arg.value.span) for arg in args)
+
+    # ---- literals and names
+
+    def _literal(self, expr: s.Literal, env: Env) -> object:
+        return expr.value
+
+    def _template(self, expr: s.Template, env: Env) -> str:
+        text = ""
+        for part in expr.parts:
+            value = part if isinstance(part, str) else self(part, env)
+            text += value if isinstance(value, str) else show(value)
+            if len(text) > MAX_STRING:
+                raise Mistake("E0603", f"a string may hold {MAX_STRING:,} characters", expr.span)
+        return text
+
+    def _name(self, expr: s.Name, env: Env) -> object:
+        found, value = env.find(expr.name)
+        if found:
+            if isinstance(value, Poison):
+                raise Poisoned
+            return value
+        definition = env.home.names.get(expr.name)
+        if definition is not None:
+            return self._defined(definition, env, expr.span)
+        if expr.name in FUNCTIONS:
+            return Function(expr.name)
+        if env.recipe:
+            return Word(expr.name, (), expr.span)
+        raise unknown_name(expr.name, expr.span, env.home)
+
+    def _defined(self, definition: Definition, env: Env, span: Span) -> object:
+        decl, home = definition.decl, definition.home
+        if isinstance(decl, s.Ambient):
+            return self.ambient(decl, home, env)
+        if isinstance(decl, s.Const):
+            return self._constant(decl, home, span)
+        if isinstance(decl, s.Function):
+            return Function(decl.name, decl, home)
+        if isinstance(decl, s.Primitive | s.Block):
+            return Layer(decl, home)
+        if isinstance(decl, s.Shortcut):
+            return Policy(decl, home)
+        if isinstance(decl, s.Network | s.Variant):
+            return NetworkValue(decl, home)
+        raise Mistake("E0211", f"`{decl.name}` is a recipe, not a value", span)
+
+    def ambient(self, decl: s.Ambient, home: Module, env: Env) -> object:
+        """What an ambient is bound to here."""
+        self.ambients_read.add(decl.name)
+        if decl.name in env.ambients:
+            return env.ambients[decl.name]
+        return self(decl.value, Env(home))
+
+    def _constant(self, decl: s.Const, home: Module, span: Span) -> object:
+        if decl not in self._constants:
+            with self._entered(decl, span):
+                value = self(decl.value, Env(home))
+            if decl.type is not None:
+                value = checked(value, decl.type, decl.value.span)
+            self._constants[decl] = value
+        return self._constants[decl]
+
+    @contextlib.contextmanager
+    def _entered(self, decl: s.Decl, span: Span) -> Iterator[None]:
+        """Refuse a function or constant that is being evaluated already."""
+        if decl in self._active:
+            circle = " -> ".join(d.name for d in [*self._active, decl])
+            message = f"`{decl.name}` is defined by itself"
+            note = "functions and constants may not recurse"
+            raise Mistake("E0408", message, span, circle, notes=(note,))
+        self._active.append(decl)
+        try:
+            yield
+        finally:
+            self._active.pop()
+
+    # ---- access
+
+    def _attr(self, expr: s.Attr, env: Env) -> object:
+        base = self(expr.base, env)
+        try:
+            return attribute(base, expr.name)
+        except KeyError:
+            known = attributes(base)
+            close = suggest(expr.name, known)
+            note = f"it has {', '.join(known)}" if known else "it has no attributes"
+            message = f"a {type_name(base)} has no `{expr.name}`"
+            advice = f"did you mean `{close}`?" if close else None
+            raise Mistake("E0212", message, expr.span, notes=(note,), help=advice) from None
+
+    def _index(self, expr: s.Index, env: Env) -> object:
+        items = self.items(expr.base, env)
+        index = self.typed(expr.index, env, int, "int")
+        if not -len(items) <= index < len(items):
+            message = f"index {index} is outside a list of {len(items)}"
+            raise Mistake("E0303", message, expr.index.span)
+        return items[index]
+
+    def _slice(self, expr: s.Slice, env: Env) -> object:
+        items = self.items(expr.base, env)
+        start = 0 if expr.start is None else self.typed(expr.start, env, int, "int")
+        stop = len(items) if expr.stop is None else self.typed(expr.stop, env, int, "int")
+        return items[start:stop]
+
+    def items(self, expr: s.Expr, env: Env) -> list[object]:
+        """The items of a list or range, as a Python list within the budget."""
+        value = self(expr, env)
+        if isinstance(value, TensorList):
+            return list(value.items)
+        if isinstance(value, list):
+            return value
+        if isinstance(value, Range):
+            if len(value) > MAX_LIST:
+                raise Mistake("E0603", f"a list may hold {MAX_LIST:,} items", expr.span)
+            return list(value)
+        raise Mistake("E0301", f"expected list, found {type_name(value)}", expr.span)
+
+    # ---- calls
+
+    def _apply(self, expr: s.Apply, env: Env) -> object:
+        callee = self(expr.callee, env)
+        if isinstance(callee, Word):
+            return replace(callee, bound=self.arguments(expr.args, env), span=expr.span)
+        bound = self.arguments(expr.args, env)
+        if isinstance(callee, Layer | Policy | NetworkValue):
+            return replace(callee, bound=callee.bound + bound)
+        if isinstance(callee, Function):
+            return self._call(callee, bound, expr.span)
+        raise Mistake("E0304", f"a {type_name(callee)} cannot be called", expr.callee.span)
+
+    def _call(self, function: Function, bound: tuple[Bound, ...], span: Span) -> object:
+        decl, home = function.declaration, function.home
+        if decl is None or home is None:
+            return self._call_builtin(function.name, bound, span)
+        with self._entered(decl, span):
+            env = Env(home)
+            self.bind(decl, bound, env, span)
+            for let in decl.lets:
+                self.let(let, env)
+            return checked(self(decl.result, env), decl.returns, decl.result.span)
+
+    def _call_builtin(self, name: str, bound: tuple[Bound, ...], span: Span) -> object:
+        if any(arg.name is not None for arg in bound):
+            raise Mistake("E0203", f"`{name}` takes no named arguments", span)
+        values = [list(b.value) if isinstance(b.value, Range) else b.value for b in bound]
+        for arg in bound:
+            if isinstance(arg.value, Range) and len(arg.value) > MAX_LIST:
+                raise Mistake("E0603", f"a list may hold {MAX_LIST:,} items", arg.span)
+        try:
+            result = FUNCTIONS[name](*values)
+        except (TypeError, ValueError, OverflowError):
+            shown = ", ".join(type_name(value) for value in values)
+            raise Mistake("E0305", f"`{name}` cannot take ({shown})", span) from None
+        return _finite(result, span)
+
+    def bind(
+        self,
+        decl: s.Callable,
+        bound: tuple[Bound, ...],
+        env: Env,
+        span: Span,
+    ) -> dict[str, Span]:
+        """Bind a call's arguments to a declaration's parameters in `env`; defaults are evaluated
+        there, so that they see the parameters before them. Returns where each was written."""
+        given, problem = bind_arguments(decl, bound, span)
+        if problem is not None:
+            raise Mistake(problem.code, problem.message, problem.span, problem.text, help=problem.help)
+        where: dict[str, Span] = {}
+        for param in decl.params:
+            if param.name in given:
+                argument = given[param.name]
+                value, place = argument.value, argument.span
+            else:
+                assert param.default is not None
+                value, place = self(param.default, env), param.default.span
+            env.names[param.name] = checked(value, param.type, place)
+            where[param.name] = place
+        return where
+
+    def let(self, let: s.Let, env: Env) -> None:
+        """Bind the targets of a `let`."""
+        self.assign(let.targets, self(let.value, env), env, let.value.span)
+
+    def assign(self, targets: tuple[str, ...], value: object, env: Env, span: Span) -> None:
+        """Bind one target, or destructure a list over several."""
+        if len(targets) == 1:
+            env.names[targets[0]] = value
+            return
+        if not isinstance(value, list) or len(value) != len(targets):
+            found = f"a list of {len(value)}" if isinstance(value, list) else type_name(value)
+            raise Mistake("E0306", f"{len(targets)} names cannot take {found}", span)
+        env.names.update(zip(targets, value, strict=True))
+
+    # ---- lists
+
+    def _list(self, expr: s.ListExpr, env: Env) -> list[object]:
+        return [self(item, env) for item in expr.items]
+
+    def _comprehension(self, expr: s.Comprehension, env: Env) -> list[object]:
+        inner = env.child()
+        result = []
+        for item in self.items(expr.iterable, env):
+            self.assign(expr.targets, item, inner, expr.iterable.span)
+            if expr.condition is None or self.typed(expr.condition, inner, bool, "bool"):
+                result.append(self(expr.item, inner))
+        return result
+
+    # ---- operators
+
+    def _cond(self, expr: s.Cond, env: Env) -> object:
+        test = self.typed(expr.test, env, bool, "bool")
+        return self(expr.yes if test else expr.no, env)
+
+    def _unary(self, expr: s.Unary, env: Env) -> object:
+        if expr.operator == "not":
+            return not self.typed(expr.operand, env, bool, "bool")
+        value = self(expr.operand, env)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise Mistake("E0307", f"`-` cannot take {type_name(value)}", expr.span)
+        return -value
+
+    def _binary(self, expr: s.Binary, env: Env) -> object:
+        if expr.operator in ("and", "or"):
+            left = self.typed(expr.left, env, bool, "bool")
+            if left is (expr.operator == "or"):
+                return left
+            return self.typed(expr.right, env, bool, "bool")
+        left, right = self(expr.left, env), self(expr.right, env)
+        if isinstance(left, Word) and left.name in RECIPE_METRICS and isinstance(right, float):
+            return Comparison(left.name, expr.operator, float(right))
+        if expr.operator in ("==", "!="):
+            return (left == right) is (expr.operator == "==")
+        if isinstance(left, list) and isinstance(right, list | int):
+            return self._join(expr, left, right)
+        operands = (left, right)
+        if any(isinstance(v, bool) or not isinstance(v, int | float) for v in operands):
+            shown = f"{type_name(left)} and {type_name(right)}"
+            raise Mistake("E0307", f"`{expr.operator}` cannot take {shown}", expr.span)
+        assert isinstance(left, int | float)
+        assert isinstance(right, int | float)
+        return _arithmetic(expr, left, right)
+
+    def _join(self, expr: s.Binary, left: list[object], right: object) -> list[object]:
+        """`list + list` and `list * int`, sized before they are made."""
+        if expr.operator == "+" and isinstance(right, list):
+            size = len(left) + len(right)
+        elif expr.operator == "*" and isinstance(right, int):
+            size = len(left) * right
+        else:
+            shown = f"{type_name(left)} and {type_name(right)}"
+            raise Mistake("E0307", f"`{expr.operator}` cannot take {shown}", expr.span)
+        if size > MAX_LIST:
+            raise Mistake("E0603", f"a list may hold {MAX_LIST:,} items", expr.span)
+        return left + right if isinstance(right, list) else left * int(right)  # type: ignore[call-overload]
+
+
+_COMPARE: dict[str, Callable[[float, float], bool]] = {
+    "<": lambda a, b: a < b,
+    "<=": lambda a, b: a <= b,
+    ">": lambda a, b: a > b,
+    ">=": lambda a, b: a >= b,
+}
+_COMPUTE: dict[str, Callable[[float, float], float]] = {
+    "+": lambda a, b: a + b,
+    "-": lambda a, b: a - b,
+    "*": lambda a, b: a * b,
+    "/": lambda a, b: a / b,
+    "//": lambda a, b: a // b,
+    "mod": lambda a, b: a % b,
+    "**": lambda a, b: a**b,
+}
+
+
+def _arithmetic(expr: s.Binary, left: int | float, right: int | float) -> object:
+    operator = expr.operator
+    if operator in _COMPARE:
+        return _COMPARE[operator](left, right)
+    if operator == "..":
+        if isinstance(left, int) and isinstance(right, int):
+            return Range(left, right)
+        raise Mistake("E0307", "a range needs two ints", expr.span)
+    if operator in ("/", "//", "mod") and right == 0:
+        raise Mistake("E0308", "division by zero", expr.right.span)
+    if operator == "**":
+        _check_power(expr, left, right)
+    try:
+        return _finite(_COMPUTE[operator](left, right), expr.span)
+    except OverflowError:
+        raise Mistake("E0309", "the result is out of range", expr.span) from None
+
+
+def _check_power(expr: s.Binary, base: float, exponent: float) -> None:
+    """Refuse a power that would be out of range before it is computed."""
+    if base == 0 and exponent < 0:
+        raise Mistake("E0308", "division by zero", expr.span)
+    if base < 0 and not float(exponent).is_integer():
+        raise Mistake("E0309", "a root of a negative number is not a number here", expr.span)
+    if base and abs(base) != 1 and exponent * math.log2(abs(base)) > 1023:
+        raise Mistake("E0309", "the result is out of range", expr.span)
+
+
+def _finite(value: object, span: Span) -> object:
+    if isinstance(value, s.Percent):
+        value = float(value)
+    if not is_finite(value):
+        raise Mistake("E0309", f"the result is out of range (ints reach {MAX_INT})", span)
+    return value
+
+
+def checked(value: object, type_: s.TypeExpr, span: Span) -> object:
+    """The value as the declared type holds it, or a located Mistake."""
+    try:
+        return convert(value, type_)
+    except Mismatch as error:
+        advice = None if error.fix is None else Help(f"write `{error.fix}`", span, error.fix)
+        raise Mistake("E0301", error.message, span, error.detail, help=advice) from None
+
+
+def unknown_name(name: str, span: Span, home: Module) -> Mistake:
+    """The mistake of a name that means nothing in a file."""
+    close = suggest(name, [*home.names, *FUNCTIONS])
+    advice = Help(f"did you mean `{close}`?", span, close) if close else None
+    secondary: tuple[Label, ...] = ()
+    if close and close in home.names:
+        secondary = (Label(home.names[close].decl.name_span, "declared here"),)
+    message = f"there is nothing called `{name}` here"
+    return Mistake("E0201", message, span, secondary=secondary, help=advice)

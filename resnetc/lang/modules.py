@@ -1,0 +1,193 @@
+"""Files and their imports: which declaration a name means in which file.
+
+`use a.b { name }` names a file of the project (the folder of the file being compiled) or, where
+the project has none, of the shipped zoo; `std.x` is always the shipped standard library, `.x` a
+file beside the importing one. Only dotted names can be written, so no path leaves these folders,
+and a symbolic link that would is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from resnetc import resources
+from resnetc.diagnostics import (
+    CompileError,
+    Diagnostic,
+    Help,
+    Label,
+    Source,
+    Span,
+    UsageError,
+    suggest,
+)
+from resnetc.lang import syntax as s
+from resnetc.lang.parser import parse
+
+MAX_MODULES = 32
+PRELUDE = ("std", "nn")
+
+
+@dataclass(eq=False)
+class Module:
+    """A file and the names it sees: the prelude's, the imported ones, its own."""
+
+    path: Path
+    file: s.File
+    names: dict[str, Definition] = field(default_factory=dict)
+
+    def own(self, kind: type[s.Decl] | tuple[type[s.Decl], ...]) -> Iterator[Definition]:
+        """Declarations of a kind that stand in this file, in order."""
+        return (Definition(self, decl) for decl in self.file.decls if isinstance(decl, kind))
+
+
+@dataclass(frozen=True, eq=False)
+class Definition:
+    """A declaration and the file it stands in."""
+
+    home: Module
+    decl: s.Decl
+
+
+@dataclass
+class Program:
+    """A file with all it imports, every import resolved."""
+
+    entry: Module
+    modules: dict[Path, Module]
+
+
+def read_source(path: Path, name: str | None = None) -> Source:
+    """The text of a spec. Raises UsageError when it cannot be read, CompileError when it is not
+    UTF-8."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{name or path}: cannot be read: {error.strerror}") from error
+    try:
+        return Source(name or str(path), data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        source = Source(name or str(path), data.decode("utf-8", errors="replace"))
+        at = len(data[: error.start].decode("utf-8", errors="replace"))
+        label = Label(Span(source, at, at + 1), f"byte 0x{data[error.start]:02x}")
+        raise CompileError(Diagnostic("E0109", "a spec is UTF-8 text", label)) from None
+
+
+def load_program(source: Source, path: Path) -> Program:
+    """The file and all it imports. Raises CompileError with every mistake found in the imports."""
+    loader = _Loader(path.parent)
+    entry = loader.load(source, path)
+    if loader.findings:
+        raise CompileError(loader.findings)
+    return Program(entry, loader.modules)
+
+
+class _Loader:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.modules: dict[Path, Module] = {}
+        self.findings: list[Diagnostic] = []
+        self._loading: list[Path] = []
+
+    def load(self, source: Source, path: Path) -> Module:
+        module = Module(path, parse(source))
+        self.modules[path.resolve()] = module
+        self._loading.append(path.resolve())
+        prelude = self._prelude(path)
+        if prelude is not None:
+            module.names.update(prelude.names)
+        for use in module.file.uses:
+            self._import(module, use)
+        self._declare(module)
+        self._loading.pop()
+        return module
+
+    def _prelude(self, path: Path) -> Module | None:
+        """The prelude, unless this file belongs to what the prelude itself is made of."""
+        prelude_path = resources.specs().joinpath(*PRELUDE).with_suffix(".rnet")
+        if path.resolve() == prelude_path.resolve():
+            return None
+        known = self.modules.get(prelude_path.resolve())
+        return known or self.load(read_source(prelude_path, _shown(prelude_path)), prelude_path)
+
+    def _declare(self, module: Module) -> None:
+        own: dict[str, s.Decl] = {}
+        for decl in module.file.decls:
+            if decl.name in own:
+                first = Label(own[decl.name].name_span, "first")
+                message = f"`{decl.name}` is declared twice"
+                self._report("E0206", message, decl.name_span, secondary=(first,))
+            own[decl.name] = decl
+            module.names[decl.name] = Definition(module, decl)
+
+    def _import(self, module: Module, use: s.Use) -> None:
+        path = self._find(module, use)
+        if path is None:
+            return
+        target = self.modules.get(path.resolve())
+        if path.resolve() in self._loading:
+            self._report("E0209", "this import closes a circle", use.module_span)
+            return
+        if target is None:
+            if len(self.modules) >= MAX_MODULES:
+                self._report("E0602", f"more than {MAX_MODULES} files", use.module_span)
+                return
+            target = self.load(read_source(path, _shown(path)), path)
+        for imported in use.names:
+            self._import_name(module, target, imported)
+
+    def _import_name(self, module: Module, target: Module, imported: s.ImportName) -> None:
+        declared = {decl.name: decl for decl in target.file.decls}
+        if imported.name not in declared:
+            close = suggest(imported.name, declared)
+            where = target.file.source.name
+            advice = f"did you mean `{close}`?" if close else f"{where} declares no such name"
+            message = f"{where} has no `{imported.name}` to import"
+            self._report("E0208", message, imported.span, advice=advice)
+            return
+        module.names[imported.alias] = Definition(target, declared[imported.name])
+
+    def _find(self, module: Module, use: s.Use) -> Path | None:
+        """The imported file, or None with a report."""
+        name = "." * use.dots + ".".join(use.parts)
+        for root in self._roots(module, use):
+            path = root.joinpath(*use.parts).with_suffix(".rnet")
+            if path.is_file():
+                if not path.resolve().is_relative_to(root.resolve()):
+                    message = f"`{name}` is a link that leaves the project's folder"
+                    self._report("E0210", message, use.module_span)
+                    return None
+                return path
+        self._report("E0207", f"there is no module `{name}`", use.module_span, advice=None)
+        return None
+
+    def _roots(self, module: Module, use: s.Use) -> list[Path]:
+        if use.dots == 1:
+            return [module.path.parent]
+        if use.dots > 1:
+            return []
+        if use.parts[0] == "std":
+            return [resources.specs()]
+        return [self.root, resources.specs()]
+
+    def _report(
+        self,
+        code: str,
+        message: str,
+        span: Span,
+        *,
+        secondary: tuple[Label, ...] = (),
+        advice: str | None = None,
+    ) -> None:
+        help_ = Help(advice) if advice else None
+        self.findings.append(Diagnostic(code, message, Label(span), secondary, help=help_))
+
+
+def _shown(path: Path) -> str:
+    """How messages name a file: a shipped one as `specs/...`, any other by its path."""
+    try:
+        return str(Path("specs") / path.resolve().relative_to(resources.specs().resolve()))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,124 @@
+"""The elaborated network: every layer placed, named, typed. What `lower` makes a graph of.
+
+This is the checked form of a network: it can only be had from `elaborate`, which has reported
+every mistake before it hands one out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from resnetc.diagnostics import Label, Span
+from resnetc.lang.evaluate import Mistake
+from resnetc.lang.values import Tensor
+from resnetc.ops import Op
+from resnetc.shapes import TensorType
+
+MAX_NODES = 200_000
+MAX_PARAMETERS = 400_000
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedOp:
+    """An op in its place. `prefix` is the path its parameters hang from."""
+
+    name: str
+    op: Op
+    inputs: tuple[int, ...]
+    type: TensorType
+    prefix: str
+    scope: int
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedBlock:
+    """A block in its place: a module of the tree. `parent` is None for the network itself."""
+
+    parent: int | None
+    path: str
+    block: str
+    span: Span
+
+
+@dataclass(frozen=True)
+class CheckedNetwork:
+    """A network whose every mistake would have been reported: ops in topological order (a tensor's
+    id is its op's position), blocks by id, outputs by name."""
+
+    name: str
+    ops: tuple[PlacedOp, ...]
+    blocks: tuple[PlacedBlock, ...]
+    outputs: dict[str, int]
+    meta: dict[str, object]
+
+
+def join(path: str, component: str) -> str:
+    """A path one component longer."""
+    return f"{path}.{component}" if path else component
+
+
+@dataclass
+class Recorder:
+    """Collects what is placed; owns names, parameter paths and the budget of nodes."""
+
+    ops: list[PlacedOp] = field(default_factory=list)
+    blocks: list[PlacedBlock] = field(default_factory=list)
+    _owners: dict[str, Span] = field(default_factory=dict)
+    _names: dict[str, int] = field(default_factory=dict)
+
+    def open_block(self, parent: int | None, path: str, block: str, span: Span) -> int:
+        """Record a block; returns its id."""
+        self._spend(span)
+        self.blocks.append(PlacedBlock(parent, path, block, span))
+        return len(self.blocks) - 1
+
+    def place(
+        self,
+        op: Op,
+        operands: tuple[Tensor, ...],
+        *,
+        path: str,
+        component: str | None,
+        scope: int,
+        span: Span,
+    ) -> Tensor:
+        """Record an op and return its output. Raises OpError when the operands do not fit and
+        Mistake when a parameter path is taken."""
+        self._spend(span)
+        type_ = op.result(*(operand.type for operand in operands))
+        prefix = path if component is None else join(path, component)
+        self._own(op, prefix, span)
+        name = self._unique(join(path, op.name) if component is None else prefix)
+        inputs = tuple(operand.id for operand in operands)
+        self.ops.append(PlacedOp(name, op, inputs, type_, prefix, scope, span))
+        return Tensor(len(self.ops) - 1, type_)
+
+    def _own(self, op: Op, prefix: str, span: Span) -> None:
+        for spec in op.parameters():
+            path = join(prefix, spec.name)
+            if path in self._owners:
+                message = f"two layers would both own `{path}`"
+                first = Label(self._owners[path], "first")
+                advice = "give each its own label, or place them in a `seq`"
+                raise Mistake("E0404", message, span, "second", secondary=(first,), help=advice)
+            self._owners[path] = span
+        if len(self._owners) > MAX_PARAMETERS:
+            raise Mistake("E0602", f"stopped at {MAX_PARAMETERS:,} parameters", span)
+
+    def _unique(self, name: str) -> str:
+        """The name itself the first time, then `name_1`, `name_2`."""
+        count = self._names.get(name, 0)
+        self._names[name] = count + 1
+        return self._unique(f"{name}_{count}") if count else name
+
+    def _spend(self, span: Span) -> None:
+        if len(self.ops) + len(self.blocks) >= MAX_NODES:
+            raise Budget(span)
+
+
+class Budget(Mistake):
+    """Too many layers: ends the elaboration of the network at once."""
+
+    def __init__(self, span: Span) -> None:
+        super().__init__("E0601", f"stopped after {MAX_NODES:,} layers", span)

@@ -1,0 +1,107 @@
+"""What a network's name stands for: a template, arguments, and what `with` rebinds.
+
+A variant overrides declared parameters and ambients, never structure, and derived values are
+computed after all overrides are known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from resnetc.diagnostics import Help, Span
+from resnetc.lang import syntax as s
+from resnetc.lang.bind import signature, unknown_parameter
+from resnetc.lang.evaluate import Env, Evaluator, Mistake
+from resnetc.lang.modules import Definition, Module
+from resnetc.lang.values import Bound, NetworkValue, type_name
+
+MAX_DERIVATIONS = 64
+
+
+@dataclass
+class Derived:
+    """A network ready to elaborate. `rebound` says that the caller bound parameters from outside,
+    so that the file's own expectations do not apply."""
+
+    name: str
+    template: Definition
+    home: Module
+    span: Span
+    bound: tuple[Bound, ...] = ()
+    ambients: dict[str, object] = field(default_factory=dict)
+    ambient_spans: dict[str, Span] = field(default_factory=dict)
+    facts: tuple[s.Stmt, ...] = ()
+    rebound: bool = False
+
+    @property
+    def params(self) -> tuple[s.Param, ...]:
+        """The parameters that can be bound."""
+        decl = self.template.decl
+        assert isinstance(decl, s.Network)
+        return decl.params
+
+    def override(self, name: str, value: object, name_span: Span, span: Span) -> None:
+        """Bind a parameter, or else an ambient, of this network. Raises Mistake for neither."""
+        decl = self.template.decl
+        assert isinstance(decl, s.Network)
+        definition = self.home.names.get(name)
+        is_ambient = definition is not None and isinstance(definition.decl, s.Ambient)
+        if any(param.name == name for param in self.params):
+            self.bound = (*self.bound, Bound(name, value, span))
+            if is_ambient:
+                self.ambient_spans[name] = name_span.to(span)
+        elif is_ambient:
+            self.ambients[name] = value
+            self.ambient_spans[name] = name_span.to(span)
+        else:
+            problem = unknown_parameter(decl, name, name_span)
+            note = "ambients such as `norm` or `shortcut` may be named here too"
+            raise Mistake(
+                problem.code,
+                problem.message,
+                problem.span,
+                notes=(signature(decl), note),
+                help=problem.help,
+            )
+
+
+def derive(definition: Definition, evaluate: Evaluator, depth: int = 0) -> Derived:
+    """Follow a network's derivation to its template. Raises Mistake."""
+    decl, home = definition.decl, definition.home
+    if isinstance(decl, s.Network):
+        return Derived(decl.name, definition, home, decl.name_span)
+    assert isinstance(decl, s.Variant)
+    if depth > MAX_DERIVATIONS:
+        raise Mistake("E0408", f"network `{decl.name}` is derived from itself", decl.name_span)
+    env = Env(home)
+    base = evaluate(decl.derivation.base, env)
+    if not isinstance(base, NetworkValue):
+        message = f"a network is derived from a network, not from a {type_name(base)}"
+        raise Mistake("E0215", message, decl.derivation.base.span)
+    derived = derive(Definition(base.home, base.declaration), evaluate, depth + 1)
+    derived.name, derived.home, derived.facts = decl.name, home, decl.facts
+    derived.span = decl.derivation.base.span
+    derived.bound += base.bound
+    for setting in decl.derivation.settings:
+        value = evaluate(setting.value, env)
+        derived.override(setting.name, value, setting.name_span, setting.value.span)
+    return derived
+
+
+def needs(derived: Derived) -> list[str]:
+    """Parameters that nothing has bound and that have no default: a template has some."""
+    named = {argument.name for argument in derived.bound}
+    positional = sum(argument.name is None for argument in derived.bound)
+    free = [param for param in derived.params if param.name not in named]
+    return [param.name for param in free[positional:] if param.default is None]
+
+
+def require_bound(derived: Derived) -> None:
+    """Raise Mistake when the network is a template with parameters still open."""
+    missing = needs(derived)
+    if missing:
+        decl = derived.template.decl
+        assert isinstance(decl, s.Network)
+        message = f"`{derived.name}` needs {' and '.join(f'`{name}`' for name in missing)}"
+        advice = Help(f"bind it: --set {missing[0]}=..., or derive a network from the template")
+        raise Mistake("E0204", message, derived.span, signature(decl), help=advice)
