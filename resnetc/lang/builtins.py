@@ -56,11 +56,11 @@ def _sqrt(value: float) -> float:
     return math.sqrt(_numbers([value])[0])
 
 
-def _abs(value: float) -> float:
-    return abs(_numbers([value])[0])  # type: ignore[no-any-return]
+def _abs(value: Any) -> Any:
+    return abs(_numbers([value])[0])
 
 
-def _round(value: float) -> int:
+def _round(value: Any) -> Any:
     """Half to even, as IEEE rounds."""
     return round(_numbers([value])[0])
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from resnetc.diagnostics import Diagnostic
+from resnetc.diagnostics import Diagnostic, Help, Label, suggest
 from resnetc.lang import syntax as s
 from resnetc.lang.bind import bind_arguments
 from resnetc.lang.builtins import FUNCTIONS
@@ -63,8 +63,6 @@ class _Checker:
 
     def type(self, type_: s.TypeExpr) -> None:
         if type_.name not in _TYPES or (type_.name == "list") != (type_.item is not None):
-            from resnetc.diagnostics import Help, Label, suggest
-
             close = suggest(type_.name, _TYPES)
             advice = Help(f"did you mean `{close}`?") if close and close != type_.name else None
             known = f"types are {', '.join(sorted(_TYPES - {'list'}))} and list[...]"
@@ -127,8 +125,6 @@ class _Checker:
         bound = tuple(Bound(arg.name, None, arg.value.span) for arg in call.args)
         _, problem = bind_arguments(decl, bound, call.span)
         if problem is not None:
-            from resnetc.diagnostics import Label
-
             label = Label(problem.span, problem.text)
             found = Diagnostic(problem.code, problem.message, label, help=problem.help)
             self.findings.append(found)

@@ -6,11 +6,12 @@ becomes poison, and the pass goes on, so that all independent mistakes come out 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from resnetc.diagnostics import CompileError, Diagnostic, Help, Label, Span
+from resnetc.diagnostics import CompileError, Diagnostic, Label, Span
 from resnetc.lang import syntax as s
 from resnetc.lang.evaluate import Env, Evaluator, Mistake, Poisoned
 from resnetc.lang.expectations import Expectation
@@ -19,7 +20,6 @@ from resnetc.lang.values import (
     POISON,
     Bound,
     Layer,
-    NetworkValue,
     Poison,
     Policy,
     Tensor,
@@ -81,6 +81,7 @@ class Elaborator:
         self.outputs: dict[str, int] = {}
         self._sites: list[s.Call] = []
         self._set_spans: dict[str, Span] = {}
+        self._overrides: dict[str, object] = {}
         self._by_type: dict[type[s.Stmt], Callable[[Any, Env, Site], None]] = {
             s.Chain: self._chain,
             s.Shape: self._shape,
@@ -129,6 +130,7 @@ class Elaborator:
             definition = env.home.names.get(param.name)
             if definition is not None and isinstance(definition.decl, s.Ambient):
                 env.ambients[param.name] = env.names.pop(param.name)
+        self._overrides = {name: env.ambients[name] for name in self.derived.ambient_spans}
 
     def _finish_output(self, site: Site, decl: s.Network) -> None:
         if self.outputs or isinstance(site.here, Poison):
@@ -153,18 +155,19 @@ class Elaborator:
 
     def _check_overrides(self) -> None:
         """An override of an ambient that took no effect is a mistake (law 4)."""
+        if self.findings:
+            return
         for name, span in self.derived.ambient_spans.items():
-            if name in self._set_spans:
-                label = Label(self._set_spans[name], "it is set here, for everything after")
-                advice = f"make `{name}` a parameter of the network instead of setting it"
-            elif name not in self.evaluate.ambients_read:
-                label, advice = None, f"nothing in this network uses `{name}`"
-            else:
+            value = self._overrides[name]
+            if (name, id(value)) in self.evaluate.ambients_read:
                 continue
-            value = self.derived.ambients[name]
+            labels: tuple[Label, ...] = ()
+            advice = f"nothing in this network uses `{name}`"
+            if name in self._set_spans:
+                labels = (Label(self._set_spans[name], "it is set here, for all that follows"),)
+                advice = f"make `{name}` a parameter of the network instead of setting it"
             message = f"`with {name} = {show(value)}` would have no effect"
-            secondary = (label,) if label else ()
-            mistake = Mistake("E0405", message, span, secondary=secondary, help=advice)
+            mistake = Mistake("E0405", message, span, secondary=labels, help=advice)
             self.findings.append(mistake.diagnostic)
 
     # ---- statements
@@ -232,9 +235,7 @@ class Elaborator:
             return
         reason = self.evaluate(statement.reason, env)
         facts = [f"{name} = {show(env.find(name)[1])}" for name in names_in(statement.test)]
-        raise Mistake(
-            "E0407", str(reason), statement.test.span, "this does not hold", notes=facts
-        )
+        raise Mistake("E0407", str(reason), statement.test.span, "this does not hold", notes=facts)
 
     def _expect(self, statement: s.Expect, env: Env, site: Site) -> None:
         for setting in statement.settings:
@@ -366,9 +367,7 @@ class Elaborator:
 
     # ---- placing
 
-    def _call(
-        self, call: s.Call, component: str | None, env: Env, site: Site, span: Span
-    ) -> None:
+    def _call(self, call: s.Call, component: str | None, env: Env, site: Site, span: Span) -> None:
         if call.name in STRUCTURES:
             self._structure(call, component, env, site, span)
             return
@@ -426,7 +425,9 @@ class Elaborator:
     def _op_mistake(self, error: OpError, span: Span, operand: Tensor) -> Mistake:
         made = self.record.ops[operand.id]
         came = f"{operand.type} comes from `{made.name}` ({made.span})"
-        return Mistake(error.code, error.message, span, notes=(*error.notes, came), help=error.advice)
+        return Mistake(
+            error.code, error.message, span, notes=(*error.notes, came), help=error.advice
+        )
 
     def _operand(self, site: Site, call: s.Call) -> Tensor:
         if isinstance(site.here, Poison):
@@ -449,16 +450,17 @@ class Elaborator:
         site: Site,
         call: s.Call,
     ) -> None:
-        self._enter(call, decl, site)
-        inner = Env(layer.home, {"input": site.here or POISON}, env.ambients)
-        inner.names["here"] = inner.names["input"]
+        here = POISON if site.here is None else site.here
+        inner = Env(layer.home, {"input": here, "here": here}, env.ambients)
         self.evaluate.bind(decl, bound, inner, call.span)
         place = self._open(decl.name, component, site, call.span)
-        self._statements(decl.body, inner, place)
+        with self._active(call, decl, site):
+            self._statements(decl.body, inner, place)
         site.here = place.here
-        self._sites.pop()
 
-    def _enter(self, call: s.Call, decl: s.Block, site: Site) -> None:
+    @contextlib.contextmanager
+    def _active(self, call: s.Call, decl: s.Block, site: Site) -> Iterator[None]:
+        """A call site may not be active inside itself: this is why every elaboration ends."""
         if any(active is call for active in self._sites):
             message = f"block `{decl.name}` would contain itself"
             note = "blocks may not recurse; use `* n` or `for`"
@@ -467,6 +469,10 @@ class Elaborator:
             message = f"blocks are nested {MAX_BLOCK_DEPTH} deep"
             raise Mistake("E0602", message, call.name_span)
         self._sites.append(call)
+        try:
+            yield
+        finally:
+            self._sites.pop()
 
     def _open(self, block: str, component: str | None, site: Site, span: Span) -> Site:
         """A site inside a new module; without a component it shares the outer one's path."""
@@ -566,7 +572,9 @@ class Elaborator:
             )
         except OpError as error:
             labels = tuple(Label(where, str(tensor.type)) for tensor, where in ends)
-            raise Mistake(error.code, error.message, span, secondary=labels, help=error.advice) from None
+            raise Mistake(
+                error.code, error.message, span, secondary=labels, help=error.advice
+            ) from None
 
     def _residual(self, call: s.Call, env: Env, site: Site) -> None:
         settings = self._residual_settings(call, env)

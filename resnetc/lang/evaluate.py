@@ -33,14 +33,16 @@ from resnetc.lang.values import (
     show,
     type_name,
 )
+from resnetc.recipes import DATA_SETS, WORDS
 
 MAX_LIST = 10_000
 MAX_STRING = 4_096
 MAX_STEPS = 5_000_000
 RECIPE_METRICS = ("train_error",)
+RECIPE_WORDS = frozenset({*WORDS, *DATA_SETS, *RECIPE_METRICS})
 
 
-class Mistake(Exception):
+class Mistake(Exception):  # noqa: N818 - the language's word for it
     """A user's mistake, on its way to the list of findings."""
 
     def __init__(
@@ -60,7 +62,7 @@ class Mistake(Exception):
         self.diagnostic = Diagnostic(code, message, label, secondary, tuple(notes), advice)
 
 
-class Poisoned(Exception):
+class Poisoned(Exception):  # noqa: N818 - not an error: it has been reported
     """An expression depends on a value whose error has been reported; say nothing more."""
 
 
@@ -94,7 +96,8 @@ class Evaluator:
         self._steps = 0
         self._constants: dict[s.Const, object] = {}
         self._active: list[s.Decl] = []
-        self.ambients_read: set[str] = set()
+        # Ambients by name and identity of the value that was in force.
+        self.ambients_read: set[tuple[str, int]] = set()
         self._by_type: dict[type[s.Expr], Callable[[Any, Env], object]] = {
             s.Literal: self._literal,
             s.Template: self._template,
@@ -152,6 +155,8 @@ class Evaluator:
             if isinstance(value, Poison):
                 raise Poisoned
             return value
+        if env.recipe and expr.name in RECIPE_WORDS:
+            return Word(expr.name, (), expr.span)
         definition = env.home.names.get(expr.name)
         if definition is not None:
             return self._defined(definition, env, expr.span)
@@ -179,9 +184,10 @@ class Evaluator:
 
     def ambient(self, decl: s.Ambient, home: Module, env: Env) -> object:
         """What an ambient is bound to here."""
-        self.ambients_read.add(decl.name)
         if decl.name in env.ambients:
-            return env.ambients[decl.name]
+            value = env.ambients[decl.name]
+            self.ambients_read.add((decl.name, id(value)))
+            return value
         return self(decl.value, Env(home))
 
     def _constant(self, decl: s.Const, home: Module, span: Span) -> object:
@@ -297,7 +303,9 @@ class Evaluator:
         there, so that they see the parameters before them. Returns where each was written."""
         given, problem = bind_arguments(decl, bound, span)
         if problem is not None:
-            raise Mistake(problem.code, problem.message, problem.span, problem.text, help=problem.help)
+            raise Mistake(
+                problem.code, problem.message, problem.span, problem.text, help=problem.help
+            )
         where: dict[str, Span] = {}
         for param in decl.params:
             if param.name in given:
@@ -384,7 +392,7 @@ class Evaluator:
             raise Mistake("E0307", f"`{expr.operator}` cannot take {shown}", expr.span)
         if size > MAX_LIST:
             raise Mistake("E0603", f"a list may hold {MAX_LIST:,} items", expr.span)
-        return left + right if isinstance(right, list) else left * int(right)  # type: ignore[call-overload]
+        return left + right if isinstance(right, list) else left * int(right)
 
 
 _COMPARE: dict[str, Callable[[float, float], bool]] = {

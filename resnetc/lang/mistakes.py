@@ -32,7 +32,7 @@ def explain(
 ) -> Diagnostic:
     """The diagnostic for what lark could not read between `offset` and `end` of the source."""
     if isinstance(error, lark.exceptions.UnexpectedCharacters):
-        return _characters(source, error.pos_in_stream + offset)
+        return _characters(source, (error.pos_in_stream or 0) + offset)
     if isinstance(error, lark.exceptions.UnexpectedToken) and error.token.type != "$END":
         return _token(error, source, offset)
     return _end(source, offset, end)
@@ -131,8 +131,12 @@ def _end(source: Source, offset: int, end: int) -> Diagnostic:
     place = Label(Span(source, last, last), "the file ends here" if whole else "it ends here")
     opened = _unclosed(source, offset, end)
     if opened is None:
-        what = "the file ends in the middle of a declaration" if whole else "the expression breaks off"
+        what = (
+            "the file ends in the middle of a declaration" if whole else "the expression breaks off"
+        )
         return Diagnostic("E0100", what, place)
     closer = {"(": ")", "[": "]", "{": "}"}[opened.text]
     message = f"this `{opened.text}` is never closed"
-    return Diagnostic("E0101", message, Label(opened, "opened here"), (place,), help=Help(f"add `{closer}`"))
+    return Diagnostic(
+        "E0101", message, Label(opened, "opened here"), (place,), help=Help(f"add `{closer}`")
+    )

@@ -175,7 +175,7 @@ def show_type(type_: s.TypeExpr) -> str:
     return text + ("?" if type_.optional else "")
 
 
-class Mismatch(Exception):
+class Mismatch(Exception):  # noqa: N818 - becomes a Mistake once it is located
     """A value that is not of the declared type. `detail` explains, `fix` replaces its text."""
 
     def __init__(self, message: str, detail: str = "", fix: str | None = None) -> None:

@@ -1,0 +1,246 @@
+"""The whole pipeline on one screen: text to graph, graph to artefacts.
+
+load      reference -> Network      parse, check, elaborate, lower
+Network   .graph .cost .recipe      what the compiler knows
+          .to_torch .to_torch_source .to_onnx .to_tensorrt
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from resnetc.analysis import Cost, cost
+from resnetc.diagnostics import CompileError, Diagnostic, Source
+from resnetc.ir import Graph
+from resnetc.lang import syntax as s
+from resnetc.lang.check import check_module
+from resnetc.lang.elaborate import Elaborator
+from resnetc.lang.evaluate import Env, Evaluator, Mistake
+from resnetc.lang.modules import Definition, Program, load_program, read_source
+from resnetc.lang.parser import parse_expression
+from resnetc.lang.recipe import read_recipe
+from resnetc.lang.values import show
+from resnetc.lang.variants import Derived, derive, needs, require_bound
+from resnetc.lower import lower
+from resnetc.recipes import Recipe
+from resnetc.zoo import Reference, find
+
+if TYPE_CHECKING:
+    import torch
+
+    from resnetc.backends.onnx import OnnxOptions
+    from resnetc.backends.tensorrt import EngineReport, TensorRtOptions
+
+
+@dataclass(frozen=True)
+class Network:
+    """A compiled network.
+
+    `parameters` are the names that can be bound, `settings` what was bound from outside the
+    file, as the language writes it, `meta` what the spec says of the network, `recipes` the
+    file's recipes by name.
+    """
+
+    name: str
+    reference: str
+    path: Path
+    source_text: str
+    graph: Graph
+    parameters: tuple[str, ...]
+    settings: dict[str, str]
+    meta: dict[str, object]
+    recipes: dict[str, Recipe] = field(default_factory=dict)
+
+    @property
+    def recipe(self) -> Recipe | None:
+        """The recipe `meta { recipe = ... }` names, else the first in the file, else None."""
+        named = self.meta.get("recipe")
+        if isinstance(named, str):
+            return self.recipes[named]
+        return next(iter(self.recipes.values()), None)
+
+    @cached_property
+    def cost(self) -> Cost:
+        """Parameters, multiply-accumulates, activations; per sample."""
+        return cost(self.graph)
+
+    def bind(self, **parameters: object) -> Network:
+        """The same network with parameters bound, as `load` takes them."""
+        return load(self.reference, {**self.settings, **_written(parameters)})
+
+    def to_torch(self) -> torch.nn.Module:
+        """A live module; its state_dict's keys are the graph's parameter paths."""
+        from resnetc.backends.torch import build_module
+
+        return build_module(self.graph)
+
+    def to_torch_source(self, path: str | Path) -> Path:
+        """Write a stand-alone Python file that needs torch alone."""
+        from resnetc.atomic import write_text
+        from resnetc.backends.torch import emit_source
+
+        write_text(Path(path), emit_source(self.graph))
+        return Path(path)
+
+    def to_onnx(
+        self, path: str | Path, weights: Mapping[str, Any], options: OnnxOptions | None = None
+    ) -> Path:
+        """Write an ONNX model; `weights` is a state_dict or a mapping of arrays by path."""
+        from resnetc.backends.onnx import OnnxOptions, write_onnx
+        from resnetc.backends.weights import as_arrays
+
+        write_onnx(self.graph, Path(path), as_arrays(weights), options=options or OnnxOptions())
+        return Path(path)
+
+    def to_tensorrt(
+        self,
+        path: str | Path,
+        weights: Mapping[str, Any],
+        precision: str = "fp32",
+        options: TensorRtOptions | None = None,
+    ) -> EngineReport:
+        """Write a TensorRT engine and its sidecar; says which precision the layers have."""
+        from resnetc.backends.tensorrt import TensorRtOptions, build_engine
+        from resnetc.backends.weights import as_arrays
+
+        chosen = options or TensorRtOptions(precision=precision)
+        return build_engine(self.graph, Path(path), as_arrays(weights), options=chosen)
+
+
+# --------------------------------------------------------------------------------- text to graph
+
+
+def load(
+    reference: str | Path, settings: Mapping[str, str] | None = None, /, **parameters: object
+) -> Network:
+    """Compile one network.
+
+    `reference` is `file.rnet:network`, `file.rnet` where the file has one network, or the bare
+    name of a shipped one. `settings` binds parameters or ambients to values written in the
+    language (`{"depths": "[3, 4, 6, 3]"}`), keyword arguments to Python values. Raises
+    UsageError when there is no such file or network, CompileError when the spec is wrong.
+    """
+    settings = {**(settings or {}), **_written(parameters)}
+    found = find(str(reference))
+    program = load_program(read_source(found.path, found.shown), found.path)
+    raise_findings(check_module(program.entry))
+    definition = choose(program, found)
+    derived, evaluate = _derive(definition, settings)
+    checked = Elaborator(derived, evaluate).run()
+    return Network(
+        name=checked.name,
+        reference=f"{found.shown}:{definition.decl.name}",
+        path=found.path,
+        source_text=program.entry.file.source.text,
+        graph=lower(checked),
+        parameters=tuple(param.name for param in derived.params),
+        settings=dict(settings),
+        meta=checked.meta,
+        recipes=_recipes(program),
+    )
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """What `check_file` found: the networks that compile, templates, recipes, and mistakes."""
+
+    networks: dict[str, Graph]
+    meta: dict[str, dict[str, object]]
+    templates: tuple[str, ...]
+    recipes: tuple[str, ...]
+    findings: tuple[Diagnostic, ...]
+
+
+def check_file(reference: str | Path) -> FileReport:
+    """Check everything in a file, or one network of it; all mistakes come at once."""
+    found = find(str(reference))
+    program = load_program(read_source(found.path, found.shown), found.path)
+    findings = list(check_module(program.entry))
+    networks: dict[str, Graph] = {}
+    meta: dict[str, dict[str, object]] = {}
+    templates = []
+    chosen = [choose(program, found)] if found.network else _networks(program)
+    for definition in chosen:
+        try:
+            derived, evaluate = _derive(definition, {}, template_fits=True)
+            if needs(derived):
+                templates.append(definition.decl.name)
+                continue
+            checked = Elaborator(derived, evaluate).run()
+            networks[checked.name], meta[checked.name] = lower(checked), checked.meta
+        except CompileError as error:
+            findings += error.diagnostics
+    recipes = list(program.entry.own((s.Recipe, s.RecipeVariant)))
+    for recipe in recipes:
+        try:
+            read_recipe(recipe)
+        except CompileError as error:
+            findings += error.diagnostics
+    names = tuple(recipe.decl.name for recipe in recipes)
+    return FileReport(networks, meta, tuple(templates), names, tuple(_distinct(findings)))
+
+
+def _derive(
+    definition: Definition, settings: Mapping[str, str], *, template_fits: bool = False
+) -> tuple[Derived, Evaluator]:
+    evaluate = Evaluator()
+    try:
+        derived = derive(definition, evaluate)
+        for name, text in settings.items():
+            source = Source(f"--set {name}", text)
+            expr = parse_expression(source)
+            value = evaluate(expr, Env(definition.home))
+            derived.override(name, value, expr.span, expr.span)
+            derived.rebound = True
+        if not template_fits:
+            require_bound(derived)
+    except Mistake as mistake:
+        raise CompileError(mistake.diagnostic) from None
+    return derived, evaluate
+
+
+def choose(program: Program, found: Reference) -> Definition:
+    """The network a reference means in its file."""
+    networks = {d.decl.name: d for d in _networks(program)}
+    return networks[found.choose(list(networks), [n for n, d in networks.items() if _whole(d)])]
+
+
+def _whole(definition: Definition) -> bool:
+    """Whether a network is complete: a template with open parameters is not."""
+    try:
+        return not needs(derive(definition, Evaluator()))
+    except Mistake:
+        return True
+
+
+def _networks(program: Program) -> list[Definition]:
+    return list(program.entry.own((s.Network, s.Variant)))
+
+
+def _recipes(program: Program) -> dict[str, Recipe]:
+    recipes = program.entry.own((s.Recipe, s.RecipeVariant))
+    return {definition.decl.name: read_recipe(definition) for definition in recipes}
+
+
+def raise_findings(findings: Iterable[Diagnostic]) -> None:
+    """Raise CompileError when there are any."""
+    distinct = _distinct(findings)
+    if distinct:
+        raise CompileError(distinct)
+
+
+def _distinct(findings: Iterable[Diagnostic]) -> list[Diagnostic]:
+    """Each finding once, though a template may be elaborated many times; in source order."""
+    by_place = {(d.code, d.primary.span): d for d in reversed(list(findings))}
+    return sorted(
+        by_place.values(), key=lambda d: (d.primary.span.source.name, d.primary.span.start)
+    )
+
+
+def _written(parameters: Mapping[str, object]) -> dict[str, str]:
+    """Python values as the language writes them."""
+    return {name: show(list(v) if isinstance(v, tuple) else v) for name, v in parameters.items()}

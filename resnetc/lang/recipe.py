@@ -1,0 +1,188 @@
+"""`recipe` sections to `Recipe` records. The records are the schema: their fields and types say
+what a section may hold."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from typing import Any, Literal
+
+from resnetc.diagnostics import CompileError, Diagnostic, Help, Label, Span, suggest
+from resnetc.lang import syntax as s
+from resnetc.lang.evaluate import Env, Evaluator, Mistake, Poisoned
+from resnetc.lang.modules import Definition
+from resnetc.lang.values import Bound, Comparison, Range, Word, show, type_name
+from resnetc.recipes import DATA_SETS, WORDS, Condition, DataSet, Recipe
+
+
+def read_recipe(definition: Definition) -> Recipe:
+    """The recipe a declaration stands for. Raises CompileError with every mistake in it."""
+    reader = _Reader(Evaluator())
+    recipe = reader.read(definition, 0)
+    if reader.findings:
+        raise CompileError(reader.findings)
+    return recipe
+
+
+class _Reader:
+    def __init__(self, evaluate: Evaluator) -> None:
+        self.evaluate = evaluate
+        self.findings: list[Diagnostic] = []
+
+    def read(self, definition: Definition, depth: int) -> Recipe:
+        decl, home = definition.decl, definition.home
+        env = Env(home, recipe=True)
+        if isinstance(decl, s.Recipe):
+            return self._apply(Recipe(), decl.settings, env)
+        assert isinstance(decl, s.RecipeVariant)
+        base = decl.derivation.base
+        found = home.names.get(base.name) if isinstance(base, s.Name) else None
+        if found is None or not isinstance(found.decl, s.Recipe | s.RecipeVariant):
+            self._report(Mistake("E0217", "a recipe is derived from a recipe", base.span))
+            return Recipe()
+        if depth > 32:
+            message = f"recipe `{decl.name}` is derived from itself"
+            self._report(Mistake("E0408", message, decl.name_span))
+            return Recipe()
+        return self._apply(self.read(found, depth + 1), decl.derivation.settings, env)
+
+    def _report(self, mistake: Mistake) -> None:
+        self.findings.append(mistake.diagnostic)
+
+    def _apply(self, recipe: Recipe, settings: tuple[s.Setting, ...], env: Env) -> Recipe:
+        wanted = typing.get_type_hints(Recipe)
+        written: dict[str, Span] = {}
+        for setting in settings:
+            try:
+                _known(setting, wanted, written)
+                value = self.evaluate(setting.value, env)
+                held = fit(value, wanted[setting.name], setting.value.span)
+                recipe = dataclasses.replace(recipe, **{setting.name: held})
+                written[setting.name] = setting.name_span
+            except Mistake as mistake:
+                self._report(mistake)
+            except Poisoned:
+                pass
+        return recipe
+
+
+def _known(setting: s.Setting, wanted: dict[str, Any], written: dict[str, Span]) -> None:
+    if setting.name in written:
+        first = Label(written[setting.name], "first")
+        message = f"`{setting.name}` is set twice"
+        raise Mistake("E0218", message, setting.name_span, secondary=(first,))
+    if setting.name not in wanted:
+        close = suggest(setting.name, wanted)
+        advice = Help(f"did you mean `{close}`?", setting.name_span, close) if close else None
+        note = f"a recipe holds {', '.join(wanted)}"
+        message = f"a recipe has no `{setting.name}`"
+        raise Mistake("E0203", message, setting.name_span, notes=(note,), help=advice)
+
+
+def fit(value: object, wanted: Any, span: Span) -> Any:
+    """The value as a record's field of this type holds it. Raises Mistake."""
+    origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)
+    if origin in (types.UnionType, typing.Union):
+        return _fit_union(value, arguments, span)
+    if origin is Literal:
+        if value in arguments:
+            return value
+        choices = " or ".join(show(choice) for choice in arguments)
+        raise Mistake("E0302", f"this must be {choices}, not {show(value)}", span)
+    if origin is tuple:
+        return _fit_tuple(value, arguments, span)
+    if wanted is DataSet and isinstance(value, Word):
+        return _fit_data(value)
+    if wanted is Condition and isinstance(value, Comparison):
+        relation: Any = value.relation
+        metric: Any = value.metric
+        return Condition(metric, relation, value.number)
+    if dataclasses.is_dataclass(wanted) and isinstance(value, Word):
+        record: Any = wanted
+        return _fit_word(value, {record.word: record}, span)
+    if wanted is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(wanted, type) and type(value) is wanted:
+        return value
+    raise Mistake("E0301", f"expected {_describe(wanted)}, found {_found(value)}", span)
+
+
+def _fit_union(value: object, options: tuple[Any, ...], span: Span) -> Any:
+    if value is None and type(None) in options:
+        return None
+    records = {o.word: o for o in options if dataclasses.is_dataclass(o) and hasattr(o, "word")}
+    if isinstance(value, Word) and records:
+        return _fit_word(value, records, span)
+    rest = [option for option in options if option is not type(None)]
+    return fit(value, rest[0], span)
+
+
+def _fit_tuple(value: object, arguments: tuple[Any, ...], span: Span) -> Any:
+    if arguments[-1] is not Ellipsis:
+        if isinstance(value, Range):
+            return (value.low, value.high)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return (value,) * len(arguments)
+        raise Mistake("E0301", f"expected a number or a range, found {_found(value)}", span)
+    items = value if isinstance(value, list) else [value]
+    return tuple(fit(item, arguments[0], span) for item in items)
+
+
+def _fit_word(word: Word, records: dict[str, Any], span: Span) -> Any:
+    """Make the record a word names, from the word's arguments."""
+    record = records.get(word.name)
+    if record is None:
+        close = suggest(word.name, records)
+        advice = Help(f"did you mean `{close}`?", word.span, close) if close else None
+        known = word.name in WORDS
+        message = f"`{word.name}` cannot stand here" if known else f"there is no `{word.name}`"
+        note = f"here stands one of {', '.join(records)}"
+        raise Mistake("E0201", message, word.span, notes=(note,), help=advice)
+    hints = typing.get_type_hints(record)
+    fields = [field for field in dataclasses.fields(record) if field.init]
+    given = _arguments(word, [field.name for field in fields])
+    values = {name: fit(arg.value, hints[name], arg.span) for name, arg in given.items()}
+    for field in fields:
+        open_ = field.default is dataclasses.MISSING and field.name not in values
+        if open_:
+            raise Mistake("E0204", f"`{word.name}` needs `{field.name}`", word.span)
+    return record(**values)
+
+
+def _arguments(word: Word, names: list[str]) -> dict[str, Bound]:
+    given: dict[str, Bound] = {}
+    for i, argument in enumerate(word.bound):
+        name = argument.name if argument.name is not None else dict(enumerate(names)).get(i)
+        if name is None:
+            message = f"`{word.name}` takes {len(names)} arguments"
+            raise Mistake("E0205", message, argument.span)
+        if name not in names:
+            close = suggest(name, names)
+            advice = f"did you mean `{close}`?" if close else None
+            message = f"`{word.name}` has no parameter `{name}`"
+            note = f"it has {', '.join(names)}" if names else "it takes none"
+            raise Mistake("E0203", message, argument.span, notes=(note,), help=advice)
+        given[name] = argument
+    return given
+
+
+def _fit_data(word: Word) -> DataSet:
+    if word.name not in DATA_SETS:
+        close = suggest(word.name, DATA_SETS)
+        advice = Help(f"did you mean `{close}`?", word.span, close) if close else None
+        note = f"known are {', '.join(DATA_SETS)}"
+        message = f"there is no data set `{word.name}`"
+        raise Mistake("E0201", message, word.span, notes=(note,), help=advice)
+    hints = typing.get_type_hints(DataSet)
+    given = _arguments(word, ["train", "val"])
+    return DataSet(word.name, **{n: fit(a.value, hints[n], a.span) for n, a in given.items()})
+
+
+def _describe(wanted: Any) -> str:
+    word = getattr(wanted, "word", None)
+    return f"`{word}(...)`" if word else str(getattr(wanted, "__name__", wanted)).lower()
+
+
+def _found(value: object) -> str:
+    return f"`{value.name}`" if isinstance(value, Word) else type_name(value)
