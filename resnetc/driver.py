@@ -19,7 +19,8 @@ from resnetc.ir import Graph
 from resnetc.lang import syntax as s
 from resnetc.lang.check import check_module
 from resnetc.lang.elaborate import Elaborator
-from resnetc.lang.evaluate import Env, Evaluator, Mistake
+from resnetc.lang.evaluate import Env, Evaluator
+from resnetc.lang.mistake import Mistake
 from resnetc.lang.modules import Definition, Program, load_program, read_source
 from resnetc.lang.parser import parse_expression
 from resnetc.lang.recipe import read_recipe

@@ -12,9 +12,9 @@ from resnetc.diagnostics import Diagnostic, Help, Label, suggest
 from resnetc.lang import syntax as s
 from resnetc.lang.bind import bind_arguments
 from resnetc.lang.builtins import FUNCTIONS
-from resnetc.lang.elaborate import STRUCTURES
-from resnetc.lang.evaluate import unknown_name
+from resnetc.lang.mistake import unknown_name
 from resnetc.lang.modules import Module
+from resnetc.lang.structures import STRUCTURES
 from resnetc.lang.values import Bound
 
 _TYPES = frozenset(

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from resnetc.diagnostics import Diagnostic, Help, Label, Span, suggest
+from resnetc.diagnostics import Help, Span, suggest
 from resnetc.lang import syntax as s
 from resnetc.lang.bind import bind_arguments
 from resnetc.lang.builtins import FUNCTIONS
+from resnetc.lang.mistake import Mistake, Poisoned, unknown_name
 from resnetc.lang.modules import Definition, Module
+from resnetc.lang.operators import arithmetic, finite
 from resnetc.lang.values import (
-    MAX_INT,
     Bound,
     Comparison,
     Function,
@@ -29,7 +29,6 @@ from resnetc.lang.values import (
     attribute,
     attributes,
     convert,
-    is_finite,
     show,
     type_name,
 )
@@ -40,30 +39,6 @@ MAX_STRING = 4_096
 MAX_STEPS = 5_000_000
 RECIPE_METRICS = ("train_error",)
 RECIPE_WORDS = frozenset({*WORDS, *DATA_SETS, *RECIPE_METRICS})
-
-
-class Mistake(Exception):  # noqa: N818 - the language's word for it
-    """A user's mistake, on its way to the list of findings."""
-
-    def __init__(
-        self,
-        code: str,
-        message: str,
-        span: Span,
-        text: str = "",
-        *,
-        secondary: tuple[Label, ...] = (),
-        notes: Sequence[str] = (),
-        help: Help | str | None = None,
-    ) -> None:
-        super().__init__(message)
-        advice = Help(help) if isinstance(help, str) else help
-        label = Label(span, text)
-        self.diagnostic = Diagnostic(code, message, label, secondary, tuple(notes), advice)
-
-
-class Poisoned(Exception):  # noqa: N818 - not an error: it has been reported
-    """An expression depends on a value whose error has been reported; say nothing more."""
 
 
 @dataclass(slots=True)
@@ -290,7 +265,7 @@ class Evaluator:
         except (TypeError, ValueError, OverflowError):
             shown = ", ".join(type_name(value) for value in values)
             raise Mistake("E0305", f"`{name}` cannot take ({shown})", span) from None
-        return _finite(result, span)
+        return finite(result, span)
 
     def bind(
         self,
@@ -379,7 +354,7 @@ class Evaluator:
             raise Mistake("E0307", f"`{expr.operator}` cannot take {shown}", expr.span)
         assert isinstance(left, int | float)
         assert isinstance(right, int | float)
-        return _arithmetic(expr, left, right)
+        return arithmetic(expr, left, right)
 
     def _join(self, expr: s.Binary, left: list[object], right: object) -> list[object]:
         """`list + list` and `list * int`, sized before they are made."""
@@ -395,59 +370,6 @@ class Evaluator:
         return left + right if isinstance(right, list) else left * int(right)
 
 
-_COMPARE: dict[str, Callable[[float, float], bool]] = {
-    "<": lambda a, b: a < b,
-    "<=": lambda a, b: a <= b,
-    ">": lambda a, b: a > b,
-    ">=": lambda a, b: a >= b,
-}
-_COMPUTE: dict[str, Callable[[float, float], float]] = {
-    "+": lambda a, b: a + b,
-    "-": lambda a, b: a - b,
-    "*": lambda a, b: a * b,
-    "/": lambda a, b: a / b,
-    "//": lambda a, b: a // b,
-    "mod": lambda a, b: a % b,
-    "**": lambda a, b: a**b,
-}
-
-
-def _arithmetic(expr: s.Binary, left: int | float, right: int | float) -> object:
-    operator = expr.operator
-    if operator in _COMPARE:
-        return _COMPARE[operator](left, right)
-    if operator == "..":
-        if isinstance(left, int) and isinstance(right, int):
-            return Range(left, right)
-        raise Mistake("E0307", "a range needs two ints", expr.span)
-    if operator in ("/", "//", "mod") and right == 0:
-        raise Mistake("E0308", "division by zero", expr.right.span)
-    if operator == "**":
-        _check_power(expr, left, right)
-    try:
-        return _finite(_COMPUTE[operator](left, right), expr.span)
-    except OverflowError:
-        raise Mistake("E0309", "the result is out of range", expr.span) from None
-
-
-def _check_power(expr: s.Binary, base: float, exponent: float) -> None:
-    """Refuse a power that would be out of range before it is computed."""
-    if base == 0 and exponent < 0:
-        raise Mistake("E0308", "division by zero", expr.span)
-    if base < 0 and not float(exponent).is_integer():
-        raise Mistake("E0309", "a root of a negative number is not a number here", expr.span)
-    if base and abs(base) != 1 and exponent * math.log2(abs(base)) > 1023:
-        raise Mistake("E0309", "the result is out of range", expr.span)
-
-
-def _finite(value: object, span: Span) -> object:
-    if isinstance(value, s.Percent):
-        value = float(value)
-    if not is_finite(value):
-        raise Mistake("E0309", f"the result is out of range (ints reach {MAX_INT})", span)
-    return value
-
-
 def checked(value: object, type_: s.TypeExpr, span: Span) -> object:
     """The value as the declared type holds it, or a located Mistake."""
     try:
@@ -455,14 +377,3 @@ def checked(value: object, type_: s.TypeExpr, span: Span) -> object:
     except Mismatch as error:
         advice = None if error.fix is None else Help(f"write `{error.fix}`", span, error.fix)
         raise Mistake("E0301", error.message, span, error.detail, help=advice) from None
-
-
-def unknown_name(name: str, span: Span, home: Module) -> Mistake:
-    """The mistake of a name that means nothing in a file."""
-    close = suggest(name, [*home.names, *FUNCTIONS])
-    advice = Help(f"did you mean `{close}`?", span, close) if close else None
-    secondary: tuple[Label, ...] = ()
-    if close and close in home.names:
-        secondary = (Label(home.names[close].decl.name_span, "declared here"),)
-    message = f"there is nothing called `{name}` here"
-    return Mistake("E0201", message, span, secondary=secondary, help=advice)

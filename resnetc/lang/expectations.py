@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from resnetc.diagnostics import Diagnostic, Help, Label, suggest
 from resnetc.lang import syntax as s
-from resnetc.lang.evaluate import Mistake
+from resnetc.lang.mistake import Mistake
 from resnetc.lang.record import PlacedOp
 from resnetc.lang.values import show, type_name
 

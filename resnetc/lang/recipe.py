@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from resnetc.diagnostics import CompileError, Diagnostic, Help, Label, Span, suggest
 from resnetc.lang import syntax as s
-from resnetc.lang.evaluate import Env, Evaluator, Mistake, Poisoned
+from resnetc.lang.evaluate import Env, Evaluator
+from resnetc.lang.mistake import Mistake, Poisoned
 from resnetc.lang.modules import Definition
 from resnetc.lang.values import Bound, Comparison, Range, Word, show, type_name
 from resnetc.recipes import DATA_SETS, WORDS, Condition, DataSet, Recipe

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from resnetc.diagnostics import Label, Span
-from resnetc.lang.evaluate import Mistake
+from resnetc.lang.mistake import Mistake
 from resnetc.lang.values import Tensor
 from resnetc.ops import Op
 from resnetc.shapes import TensorType

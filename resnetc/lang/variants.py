@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from resnetc.diagnostics import Help, Span
 from resnetc.lang import syntax as s
 from resnetc.lang.bind import signature, unknown_parameter
-from resnetc.lang.evaluate import Env, Evaluator, Mistake
+from resnetc.lang.evaluate import Env, Evaluator
+from resnetc.lang.mistake import Mistake
 from resnetc.lang.modules import Definition, Module
 from resnetc.lang.values import Bound, NetworkValue, type_name
 

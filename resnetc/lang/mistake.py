@@ -1,0 +1,44 @@
+"""A user's mistake on its way to the list of findings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from resnetc.diagnostics import Diagnostic, Help, Label, Span, suggest
+from resnetc.lang.builtins import FUNCTIONS
+from resnetc.lang.modules import Module
+
+
+class Mistake(Exception):  # noqa: N818 - the language's word for it
+    """A user's mistake, on its way to the list of findings."""
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        span: Span,
+        text: str = "",
+        *,
+        secondary: tuple[Label, ...] = (),
+        notes: Sequence[str] = (),
+        help: Help | str | None = None,
+    ) -> None:
+        super().__init__(message)
+        advice = Help(help) if isinstance(help, str) else help
+        label = Label(span, text)
+        self.diagnostic = Diagnostic(code, message, label, secondary, tuple(notes), advice)
+
+
+class Poisoned(Exception):  # noqa: N818 - not an error: it has been reported
+    """An expression depends on a value whose error has been reported; say nothing more."""
+
+
+def unknown_name(name: str, span: Span, home: Module) -> Mistake:
+    """The mistake of a name that means nothing in a file."""
+    close = suggest(name, [*home.names, *FUNCTIONS])
+    advice = Help(f"did you mean `{close}`?", span, close) if close else None
+    secondary: tuple[Label, ...] = ()
+    if close and close in home.names:
+        secondary = (Label(home.names[close].decl.name_span, "declared here"),)
+    message = f"there is nothing called `{name}` here"
+    return Mistake("E0201", message, span, secondary=secondary, help=advice)

@@ -1,0 +1,65 @@
+"""Arithmetic and comparison of numbers, every result within the language's range."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from resnetc.diagnostics import Span
+from resnetc.lang import syntax as s
+from resnetc.lang.mistake import Mistake
+from resnetc.lang.values import MAX_INT, Range
+
+_COMPARE: dict[str, Callable[[float, float], bool]] = {
+    "<": lambda a, b: a < b,
+    "<=": lambda a, b: a <= b,
+    ">": lambda a, b: a > b,
+    ">=": lambda a, b: a >= b,
+}
+_COMPUTE: dict[str, Callable[[float, float], float]] = {
+    "+": lambda a, b: a + b,
+    "-": lambda a, b: a - b,
+    "*": lambda a, b: a * b,
+    "/": lambda a, b: a / b,
+    "//": lambda a, b: a // b,
+    "mod": lambda a, b: a % b,
+    "**": lambda a, b: a**b,
+}
+
+
+def arithmetic(expr: s.Binary, left: int | float, right: int | float) -> object:
+    """`left operator right`; refused before it is computed where it would be out of range."""
+    operator = expr.operator
+    if operator in _COMPARE:
+        return _COMPARE[operator](left, right)
+    if operator == "..":
+        if isinstance(left, int) and isinstance(right, int):
+            return Range(left, right)
+        raise Mistake("E0307", "a range needs two ints", expr.span)
+    if operator in ("/", "//", "mod") and right == 0:
+        raise Mistake("E0308", "division by zero", expr.right.span)
+    if operator == "**":
+        _check_power(expr, left, right)
+    try:
+        return finite(_COMPUTE[operator](left, right), expr.span)
+    except OverflowError:
+        raise Mistake("E0309", "the result is out of range", expr.span) from None
+
+
+def _check_power(expr: s.Binary, base: float, exponent: float) -> None:
+    """Refuse a power that would be out of range before it is computed."""
+    if base == 0 and exponent < 0:
+        raise Mistake("E0308", "division by zero", expr.span)
+    if base < 0 and not float(exponent).is_integer():
+        raise Mistake("E0309", "a root of a negative number is not a number here", expr.span)
+    if base and abs(base) != 1 and exponent * math.log2(abs(base)) > 1023:
+        raise Mistake("E0309", "the result is out of range", expr.span)
+
+
+def finite(value: object, span: Span) -> object:
+    """The value, or a Mistake when it is a number out of range."""
+    if isinstance(value, s.Percent):
+        value = float(value)
+    if not is_finite(value):
+        raise Mistake("E0309", f"the result is out of range (ints reach {MAX_INT})", span)
+    return value

@@ -1,0 +1,214 @@
+"""Places layers: rows, labels, repeats, calls of primitives and blocks."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from resnetc.diagnostics import Span
+from resnetc.lang import syntax as s
+from resnetc.lang.evaluate import Env, Evaluator
+from resnetc.lang.mistake import Mistake, Poisoned
+from resnetc.lang.record import Recorder, join
+from resnetc.lang.site import Counter, Flowing, Site
+from resnetc.lang.structures import STRUCTURES, Run, Structures, open_block
+from resnetc.lang.values import (
+    POISON,
+    Bound,
+    Layer,
+    Poison,
+    Tensor,
+    TensorList,
+    show,
+    type_name,
+)
+from resnetc.ops import PRIMITIVES, OpError
+
+MAX_BLOCK_DEPTH = 32
+
+
+class Placer:
+    """Places rows of layers. `run` elaborates the statements of a body."""
+
+    def __init__(self, evaluate: Evaluator, record: Recorder, run: Run) -> None:
+        self.evaluate = evaluate
+        self.record = record
+        self._run = run
+        self._structures = Structures(evaluate, record, run, self._call)
+        self._sites: list[s.Call] = []
+
+    def chain(self, chain: s.Chain, env: Env, site: Site) -> None:
+        for step in chain.steps:
+            self._step(step, env, site)
+            env.names["here"] = site.here
+
+    def _step(self, step: s.Step, env: Env, site: Site) -> None:
+        if isinstance(step.core, s.From):
+            site.here = self._from(step, step.core, env)
+        elif step.repeat is not None:
+            self._repeat(step, step.core, env, site)
+        else:
+            self._call(step.core, self._component(step, env), env, site, step.span)
+        for bind in step.binds:
+            self._bind(bind, env, site)
+
+    def _from(self, step: s.Step, source: s.From, env: Env) -> Flowing:
+        if step.label is not None or step.repeat is not None:
+            raise Mistake("E0110", "`from` takes no label and no repeat", step.span)
+        tensors: list[Tensor] = []
+        for expr in source.values:
+            value = self.evaluate(expr, env)
+            items = value.items if isinstance(value, TensorList) else [value]
+            for item in items:
+                if not isinstance(item, Tensor):
+                    message = f"`from` needs a tensor, not {type_name(item)}"
+                    raise Mistake("E0301", message, expr.span)
+                tensors.append(item)
+        return tensors[0] if len(tensors) == 1 else tensors
+
+    def _bind(self, bind: s.Bind, env: Env, site: Site) -> None:
+        value = site.here if site.here is not None else POISON
+        if not bind.append:
+            env.names[bind.name] = value
+            return
+        found, grown = env.find(bind.name)
+        if not found or not isinstance(grown, TensorList):
+            grown = TensorList()
+            env.names[bind.name] = grown
+        grown.items.append(value)
+
+    def _component(self, step: s.Step, env: Env) -> str | None:
+        """The path component that the step's label gives."""
+        if step.label is None:
+            return None
+        label = self.evaluate(step.label, env)
+        text = label if isinstance(label, str) else show(label)
+        if not text or text != text.strip(".") or any(c in text for c in "/\\ \n\t"):
+            message = f'"{text}" cannot be part of a parameter name'
+            raise Mistake("E0111", message, step.label.span)
+        return text
+
+    def _repeat(self, step: s.Step, call: s.Call, env: Env, site: Site) -> None:
+        assert step.repeat is not None
+        count = self.evaluate.typed(step.repeat, env, int, "int")
+        if count < 0:
+            message = f"cannot repeat {count} times"
+            raise Mistake("E0310", message, step.repeat.span)
+        component = self._component(step, env)
+        inner = site
+        if component is not None:
+            path = join(site.path, component)
+            scope = self.record.open_block(site.scope, path, "seq", step.span)
+            inner = Site(site.here, scope, path, Counter(), site.depth)
+        for index in range(count):
+            here = env.child()
+            here.names.update(index=index, first=index == 0, last=index == count - 1)
+            self._call(call, None, here, inner, step.span)
+        site.here = inner.here
+
+    def _call(self, call: s.Call, component: str | None, env: Env, site: Site, span: Span) -> None:
+        if call.name in STRUCTURES:
+            self._structures.place(call, self._index(component, site), env, site, span)
+            return
+        if call.body is not None or call.branches is not None:
+            message = f"`{call.name}` takes no body in braces"
+            raise Mistake("E0112", message, call.name_span)
+        layer = self.evaluate(s.Name(call.name_span, call.name), env)
+        if layer is None:
+            return
+        if not isinstance(layer, Layer):
+            message = f"a {type_name(layer)} cannot be placed: `{call.name}` is not a layer"
+            raise Mistake("E0214", message, call.name_span)
+        bound = layer.bound + self.evaluate.arguments(call.args, env)
+        component = self._index(component, site)
+        if isinstance(layer.declaration, s.Primitive):
+            self._primitive(layer, layer.declaration, bound, component, env, site, call)
+        else:
+            self._block(layer, layer.declaration, bound, component, env, site, call)
+
+    def _index(self, component: str | None, site: Site) -> str | None:
+        """The label's component, or the next index inside a `seq`."""
+        if component is None and site.counter is not None:
+            return site.counter.take()
+        return component
+
+    def _primitive(
+        self,
+        layer: Layer,
+        decl: s.Primitive,
+        bound: tuple[Bound, ...],
+        component: str | None,
+        env: Env,
+        site: Site,
+        call: s.Call,
+    ) -> None:
+        inner = Env(layer.home, {}, env.ambients)
+        where = self.evaluate.bind(decl, bound, inner, call.span)
+        operand = self._operand(site, call)
+        if decl.name == "identity" and component is None:
+            return
+        try:
+            op = PRIMITIVES[decl.name].place((operand.type,), **inner.names)
+            site.here = self.record.place(
+                op,
+                (operand,),
+                path=site.path,
+                component=component,
+                scope=site.scope,
+                span=call.span,
+            )
+        except OpError as error:
+            span = where.get(error.argument or "", call.name_span)
+            raise self._op_mistake(error, span, operand) from None
+
+    def _op_mistake(self, error: OpError, span: Span, operand: Tensor) -> Mistake:
+        made = self.record.ops[operand.id]
+        came = f"{operand.type} comes from `{made.name}` ({made.span})"
+        return Mistake(
+            error.code, error.message, span, notes=(*error.notes, came), help=error.advice
+        )
+
+    def _operand(self, site: Site, call: s.Call) -> Tensor:
+        if isinstance(site.here, Poison):
+            raise Poisoned
+        if isinstance(site.here, list):
+            message = f"`{call.name}` takes one tensor, not {len(site.here)}"
+            raise Mistake("E0413", message, call.name_span, help="join them with add or concat")
+        if site.here is None:
+            message = "there is no tensor here yet"
+            raise Mistake("E0412", message, call.name_span, help="begin with `input 3x224x224`")
+        return site.here
+
+    def _block(
+        self,
+        layer: Layer,
+        decl: s.Block,
+        bound: tuple[Bound, ...],
+        component: str | None,
+        env: Env,
+        site: Site,
+        call: s.Call,
+    ) -> None:
+        here = POISON if site.here is None else site.here
+        inner = Env(layer.home, {"input": here, "here": here}, env.ambients)
+        self.evaluate.bind(decl, bound, inner, call.span)
+        place = open_block(self.record, decl.name, component, site, call.span)
+        with self._active(call, decl, site):
+            self._run(decl.body, inner, place)
+        site.here = place.here
+
+    @contextlib.contextmanager
+    def _active(self, call: s.Call, decl: s.Block, site: Site) -> Iterator[None]:
+        """A call site may not be active inside itself: this is why every elaboration ends."""
+        if any(active is call for active in self._sites):
+            message = f"block `{decl.name}` would contain itself"
+            note = "blocks may not recurse; use `* n` or `for`"
+            raise Mistake("E0408", message, call.name_span, notes=(note,))
+        if site.depth >= MAX_BLOCK_DEPTH:
+            message = f"blocks are nested {MAX_BLOCK_DEPTH} deep"
+            raise Mistake("E0602", message, call.name_span)
+        self._sites.append(call)
+        try:
+            yield
+        finally:
+            self._sites.pop()

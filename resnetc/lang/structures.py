@@ -1,0 +1,194 @@
+"""The structures of the language: `seq`, `group`, `residual` and the merges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from resnetc.diagnostics import Label, Span
+from resnetc.lang import syntax as s
+from resnetc.lang.evaluate import Env, Evaluator
+from resnetc.lang.mistake import Mistake, Poisoned
+from resnetc.lang.record import Recorder, join
+from resnetc.lang.site import Counter, Site
+from resnetc.lang.values import Layer, Poison, Policy, Tensor, type_name
+from resnetc.ops import MERGES, Op, OpError
+from resnetc.shapes import TensorType
+
+CONTAINERS = ("seq", "group")
+STRUCTURES = (*CONTAINERS, "residual", *MERGES)
+Run = Callable[[s.Body, Env, Site], None]
+"""Elaborates the statements of a body at a site."""
+Call = Callable[[s.Call, str | None, Env, Site, Span], None]
+"""Places a call: the component of its name, names in force, site, span."""
+
+
+class Structures:
+    """Places structures; `run` elaborates a body, `call` places a layer."""
+
+    def __init__(self, evaluate: Evaluator, record: Recorder, run: Run, call: Call) -> None:
+        self.evaluate = evaluate
+        self.record = record
+        self._run = run
+        self._call = call
+
+    def place(self, call: s.Call, component: str | None, env: Env, site: Site, span: Span) -> None:
+        if call.name in CONTAINERS:
+            place = open_block(self.record, call.name, component, site, span)
+            place.counter = Counter() if call.name == "seq" else None
+            self._no_arguments(call)
+            self._run(self._body(call), env.child(), place)
+            site.here = place.here
+            return
+        place = site.branch(site.here)
+        place.counter = None
+        if component is not None:
+            place = open_block(self.record, call.name, component, site, span)
+        if call.name == "residual":
+            self._residual(call, env, place)
+        else:
+            self._no_arguments(call)
+            self._merge(call, env, place)
+        site.here = place.here
+
+    def _no_arguments(self, call: s.Call) -> None:
+        if call.args:
+            message = f"`{call.name}` takes no arguments"
+            raise Mistake("E0205", message, call.args[0].span)
+
+    def _body(self, call: s.Call) -> s.Body:
+        if call.body is None:
+            message = f"`{call.name}` needs a body in braces"
+            raise Mistake("E0112", message, call.name_span, help=f"`{call.name} {{ ... }}`")
+        return call.body
+
+    def _merge(self, call: s.Call, env: Env, site: Site) -> None:
+        if call.body is not None:
+            message = f"the branches of `{call.name}` begin with `|`"
+            raise Mistake("E0112", message, call.name_span)
+        if call.branches is None:
+            if not isinstance(site.here, list):
+                raise Mistake("E0112", f"`{call.name}` needs branches", call.name_span)
+            ends = [(tensor, call.name_span) for tensor in site.here]
+        else:
+            ends = list(self._branches(call.branches, env, site))
+        self._join(call.name, ends, site, call.name_span)
+
+    def _branches(
+        self, branches: tuple[s.Branch, ...], env: Env, site: Site
+    ) -> Iterator[tuple[Tensor, Span]]:
+        """Run the branches whose guards hold; yields each end and where it was written."""
+        poisoned = False
+        for branch in branches:
+            for inner in self._guarded(branch.guard, env):
+                place = site.branch(site.here)
+                self._run(branch.body, inner, place)
+                if isinstance(place.here, Tensor):
+                    yield place.here, branch.span
+                poisoned = poisoned or isinstance(place.here, Poison)
+        if poisoned:
+            raise Poisoned
+
+    def _guarded(self, guard: s.Guard | None, env: Env) -> Iterator[Env]:
+        """One environment for every time the branch is to run."""
+        if guard is None:
+            yield env.child()
+            return
+        if guard.iterable is None:
+            assert guard.test is not None
+            if self.evaluate.typed(guard.test, env, bool, "bool"):
+                yield env.child()
+            return
+        for item in self.evaluate.items(guard.iterable, env):
+            inner = env.child()
+            self.evaluate.assign(guard.targets, item, inner, guard.span)
+            if guard.test is None or self.evaluate.typed(guard.test, inner, bool, "bool"):
+                yield inner
+
+    def _join(self, name: str, ends: list[tuple[Tensor, Span]], site: Site, span: Span) -> None:
+        if not ends:
+            raise Mistake("E0414", f"`{name}` has no branch to join", span)
+        if len(ends) == 1:
+            site.here = ends[0][0]
+            return
+        op: Op = MERGES[name]()
+        tensors = tuple(tensor for tensor, _ in ends)
+        try:
+            site.here = self.record.place(
+                op, tensors, path=site.path, component=None, scope=site.scope, span=span
+            )
+        except OpError as error:
+            labels = tuple(Label(where, str(tensor.type)) for tensor, where in ends)
+            raise Mistake(
+                error.code, error.message, span, secondary=labels, help=error.advice
+            ) from None
+
+    def _residual(self, call: s.Call, env: Env, site: Site) -> None:
+        settings = self._residual_settings(call, env)
+        before = site.here
+        place = site.branch(before)
+        body = self._body(call)
+        self._run(body, env.child(), place)
+        if isinstance(place.here, Poison) or isinstance(before, Poison):
+            raise Poisoned
+        if not isinstance(before, Tensor) or not isinstance(place.here, Tensor):
+            raise Mistake("E0412", "there is no tensor here yet", call.name_span)
+        policy, policy_span = settings["shortcut"]
+        ends = [(place.here, body.span)]
+        if isinstance(policy, Policy):
+            ends += self._shortcut(policy, before, place.here, env, site, policy_span)
+        elif policy is not None:
+            message = f"expected shortcut, found {type_name(policy)}"
+            raise Mistake("E0301", message, policy_span)
+        self._join("add", ends, site, call.name_span)
+        act, act_span = settings["act"]
+        if act is None:
+            return
+        if not isinstance(act, Layer):
+            raise Mistake("E0301", f"expected layer, found {type_name(act)}", act_span)
+        activation = s.Call(call.span, "act", act_span, (), None, None)
+        inner = Env(env.home, {"act": act}, env.ambients)
+        self._call(activation, None, inner, site, call.span)
+
+    def _residual_settings(self, call: s.Call, env: Env) -> dict[str, tuple[object, Span]]:
+        """`act` and `shortcut`: as given, else what the ambients say."""
+        given = {arg.name: arg for arg in call.args}
+        for arg in call.args:
+            if arg.name not in ("act", "shortcut"):
+                named = f"has no parameter `{arg.name}`" if arg.name else "takes named arguments"
+                note = "residual(act: layer?, shortcut: shortcut)"
+                raise Mistake("E0203", f"`residual` {named}", arg.span, notes=(note,))
+        settings: dict[str, tuple[object, Span]] = {}
+        for name in ("shortcut", "act"):
+            expr = given[name].value if name in given else s.Name(call.name_span, name)
+            settings[name] = self.evaluate(expr, env), expr.span
+        return settings
+
+    def _shortcut(
+        self, policy: Policy, before: Tensor, after: Tensor, env: Env, site: Site, span: Span
+    ) -> list[tuple[Tensor, Span]]:
+        """Run a policy between the two tensors it has to reconcile."""
+        inner = Env(policy.home, {}, env.ambients)
+        self.evaluate.bind(policy.declaration, policy.bound, inner, span)
+        inner.names.update(
+            input=before,
+            here=before,
+            output=after,
+            stride=_spatial_ratio(before.type, after.type),
+            changed=before.type != after.type,
+        )
+        return list(self._branches(policy.declaration.branches, inner, site.branch(before)))
+
+
+def open_block(record: Recorder, block: str, component: str | None, site: Site, span: Span) -> Site:
+    """A site inside a new module; without a component it shares the outer one's path."""
+    path = site.path if component is None else join(site.path, component)
+    scope = record.open_block(site.scope, path, block, span)
+    return Site(site.here, scope, path, None, site.depth + 1)
+
+
+def _spatial_ratio(before: TensorType, after: TensorType) -> int | tuple[int, int]:
+    """How many pixels of the input stand for one of the output: one int where square."""
+    if len(before.shape) != 3 or len(after.shape) != 3:
+        return 1
+    ratio = tuple(-(-b // a) for b, a in zip(before.shape[1:], after.shape[1:], strict=True))
+    return ratio[0] if ratio[0] == ratio[1] else (ratio[0], ratio[1])
