@@ -128,7 +128,7 @@ def load(
     settings = {**(settings or {}), **_written(parameters)}
     found = find(str(reference))
     program = load_program(read_source(found.path, found.shown), found.path)
-    raise_findings(check_module(program.entry))
+    raise_findings([*program.findings, *check_module(program.entry)])
     definition = choose(program, found)
     derived, evaluate = _derive(definition, settings)
     checked = Elaborator(derived, evaluate).run()
@@ -160,7 +160,7 @@ def check_file(reference: str | Path) -> FileReport:
     """Check everything in a file, or one network of it; all mistakes come at once."""
     found = find(str(reference))
     program = load_program(read_source(found.path, found.shown), found.path)
-    findings = list(check_module(program.entry))
+    findings = [*program.findings, *check_module(program.entry)]
     networks: dict[str, Graph] = {}
     meta: dict[str, dict[str, object]] = {}
     templates = []

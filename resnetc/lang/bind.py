@@ -40,7 +40,7 @@ def bind_arguments(
         elif argument.name in names:
             given[argument.name] = argument
         else:
-            return given, unknown_parameter(decl, argument.name, argument.span)
+            return given, unknown_parameter(decl, argument.name, argument.name_span)
     for param in decl.params:
         if param.name not in given and param.default is None:
             return given, missing_parameter(decl, param, span)
@@ -61,7 +61,7 @@ def _too_many(decl: s.Callable, argument: Bound) -> Problem:
 def unknown_parameter(decl: s.Callable, name: str, span: Span) -> Problem:
     """The problem of a named argument that the declaration does not have."""
     close = suggest(name, [param.name for param in decl.params])
-    advice = Help(f"did you mean `{close}`?") if close else None
+    advice = Help(f"did you mean `{close}`?", span, close) if close else None
     message = f"`{decl.name}` has no parameter `{name}`"
     return Problem("E0203", message, span, signature(decl), advice)
 

@@ -122,7 +122,7 @@ class _Checker:
             self.fit(definition.decl, call)
 
     def fit(self, decl: s.Primitive | s.Block, call: s.Call) -> None:
-        bound = tuple(Bound(arg.name, None, arg.value.span) for arg in call.args)
+        bound = tuple(Bound(arg.name, None, arg.value.span, arg.span) for arg in call.args)
         _, problem = bind_arguments(decl, bound, call.span)
         if problem is not None:
             label = Label(problem.span, problem.text)
@@ -155,8 +155,8 @@ class _Checker:
                 self.expression(child, local)
 
     def name(self, expr: s.Name, local: set[str]) -> None:
-        known = expr.name in local or expr.name in self.module.names or expr.name in FUNCTIONS
-        if not known:
+        module = self.module
+        if not any(expr.name in names for names in (local, module.names, FUNCTIONS, module.broken)):
             self.findings.append(unknown_name(expr.name, expr.span, self.module).diagnostic)
 
 

@@ -108,7 +108,7 @@ class Evaluator:
         raise Mistake("E0301", f"expected {what}, found {type_name(value)}", expr.span)
 
     def arguments(self, args: Iterable[s.Arg], env: Env) -> tuple[Bound, ...]:
-        return tuple(Bound(arg.name, self(arg.value, env), arg.value.span) for arg in args)
+        return tuple(Bound(a.name, self(a.value, env), a.value.span, a.span) for a in args)
 
     # ---- literals and names
 
@@ -139,6 +139,8 @@ class Evaluator:
             return Function(expr.name)
         if env.recipe:
             return Word(expr.name, (), expr.span)
+        if expr.name in env.home.broken:
+            raise Poisoned
         raise unknown_name(expr.name, expr.span, env.home)
 
     def _defined(self, definition: Definition, env: Env, span: Span) -> object:

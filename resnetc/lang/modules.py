@@ -37,6 +37,8 @@ class Module:
     path: Path
     file: s.File
     names: dict[str, Definition] = field(default_factory=dict)
+    broken: set[str] = field(default_factory=set)
+    """Names whose import failed; a use of one is not a second mistake."""
 
     def own(self, kind: type[s.Decl] | tuple[type[s.Decl], ...]) -> Iterator[Definition]:
         """Declarations of a kind that stand in this file, in order."""
@@ -53,10 +55,11 @@ class Definition:
 
 @dataclass
 class Program:
-    """A file with all it imports, every import resolved."""
+    """A file with all it imports, and the mistakes in the imports."""
 
     entry: Module
     modules: dict[Path, Module]
+    findings: list[Diagnostic]
 
 
 def read_source(path: Path, name: str | None = None) -> Source:
@@ -76,12 +79,10 @@ def read_source(path: Path, name: str | None = None) -> Source:
 
 
 def load_program(source: Source, path: Path) -> Program:
-    """The file and all it imports. Raises CompileError with every mistake found in the imports."""
+    """The file and all it imports. Raises CompileError for a mistake of syntax in any of them."""
     loader = _Loader(path.parent)
     entry = loader.load(source, path)
-    if loader.findings:
-        raise CompileError(loader.findings)
-    return Program(entry, loader.modules)
+    return Program(entry, loader.modules, loader.findings)
 
 
 class _Loader:
@@ -123,6 +124,7 @@ class _Loader:
             module.names[decl.name] = Definition(module, decl)
 
     def _import(self, module: Module, use: s.Use) -> None:
+        module.broken.update(imported.alias for imported in use.names)
         path = self._find(module, use)
         if path is None:
             return
@@ -148,6 +150,7 @@ class _Loader:
             self._report("E0208", message, imported.span, advice=advice)
             return
         module.names[imported.alias] = Definition(target, declared[imported.name])
+        module.broken.discard(imported.alias)
 
     def _find(self, module: Module, use: s.Use) -> Path | None:
         """The imported file, or None with a report."""

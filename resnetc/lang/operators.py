@@ -8,7 +8,7 @@ from collections.abc import Callable
 from resnetc.diagnostics import Span
 from resnetc.lang import syntax as s
 from resnetc.lang.mistake import Mistake
-from resnetc.lang.values import MAX_INT, Range
+from resnetc.lang.values import MAX_INT, Range, is_finite
 
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "<": lambda a, b: a < b,

@@ -163,7 +163,7 @@ def _arguments(word: Word, names: list[str]) -> dict[str, Bound]:
             advice = f"did you mean `{close}`?" if close else None
             message = f"`{word.name}` has no parameter `{name}`"
             note = f"it has {', '.join(names)}" if names else "it takes none"
-            raise Mistake("E0203", message, argument.span, notes=(note,), help=advice)
+            raise Mistake("E0203", message, argument.name_span, notes=(note,), help=advice)
         given[name] = argument
     return given
 

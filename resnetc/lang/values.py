@@ -46,11 +46,17 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """An evaluated argument and where it was written."""
+    """An evaluated argument; `span` is its value's, `whole` covers `name=value`."""
 
     name: str | None
     value: object
     span: Span
+    whole: Span
+
+    @property
+    def name_span(self) -> Span:
+        """Where the name of a named argument is written."""
+        return Span(self.whole.source, self.whole.start, self.whole.start + len(self.name or ""))
 
 
 @dataclass(frozen=True, slots=True)

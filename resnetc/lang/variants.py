@@ -48,7 +48,7 @@ class Derived:
         definition = self.home.names.get(name)
         is_ambient = definition is not None and isinstance(definition.decl, s.Ambient)
         if any(param.name == name for param in self.params):
-            self.bound = (*self.bound, Bound(name, value, span))
+            self.bound = (*self.bound, Bound(name, value, span, name_span.to(span)))
             if is_ambient:
                 self.ambient_spans[name] = name_span.to(span)
         elif is_ambient:
