@@ -8,7 +8,7 @@ follow and which stage it leaves; :func:`run_passes` holds it to that, after eve
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -99,9 +99,8 @@ def run_passes(
     return Outcome(graph, stage, tuple(steps))
 
 
-def unused_name(taken: Iterable[str], wanted: str) -> str:
+def unused_name(taken: Container[str], wanted: str) -> str:
     """The wanted name, with underscores behind it as long as it is taken."""
-    names = set(taken)
-    while wanted in names:
+    while wanted in taken:
         wanted += "_"
     return wanted

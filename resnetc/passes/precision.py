@@ -50,6 +50,6 @@ class SetPrecision(Pass):
                 self._cast(editor, node, node.type.dtype)
 
     def _cast(self, editor: GraphEditor, node: Node, dtype: DType) -> None:
-        taken = [other.name for other in editor.old]
+        taken = {other.name for other in editor.old}
         name = f"{node.name}.to_{dtype.value}"
         editor.insert_after(node, Cast(dtype), unused_name(taken, name))

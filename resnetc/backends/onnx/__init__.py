@@ -1,0 +1,76 @@
+"""ONNX, written directly from the graph: nothing is traced, and no model object holds the weights.
+
+write_onnx(net.graph, Path("resnet50.onnx"), weights)
+model_bytes(net.graph, weights, OnnxOptions(precision="fp16"))
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from resnetc.backends.onnx.files import write_external, write_inline
+from resnetc.backends.onnx.model import build_skeleton
+from resnetc.backends.onnx.options import OnnxOptions
+from resnetc.backends.onnx.wire import MESSAGE_LIMIT, WireModel
+from resnetc.backends.weights import fit_weights
+from resnetc.diagnostics import UsageError
+from resnetc.ir import Graph
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["OnnxOptions", "model_bytes", "write_onnx"]
+
+
+def write_onnx(
+    graph: Graph,
+    path: Path,
+    weights: Mapping[str, np.ndarray],
+    *,
+    options: OnnxOptions | None = None,
+    provenance: Mapping[str, str] | None = None,
+) -> tuple[Path, ...]:
+    """Write a graph (of stage SOURCE) as an ONNX file; returns the files written.
+
+    `weights` are named by parameter path, as a torch state_dict is. `provenance` goes into the
+    file's metadata beside the graph's hash, each key behind "resnetc.". What stood at `path` stays
+    as it is until everything is written.
+
+    Raises UsageError for weights that do not fit the network and for options that cannot be met,
+    RunError when the disk refuses or a number does not fit the precision.
+    """
+    chosen = options or OnnxOptions()
+    held = fit_weights(graph, weights)
+    skeleton = build_skeleton(graph, chosen, provenance)
+    model = WireModel(skeleton)
+    if chosen.external or (chosen.external is None and model.size > MESSAGE_LIMIT):
+        return path, write_external(path, skeleton, held)
+    _require_one_message(model)
+    write_inline(path, model, held)
+    return (path,)
+
+
+def model_bytes(
+    graph: Graph,
+    weights: Mapping[str, np.ndarray],
+    options: OnnxOptions | None = None,
+    provenance: Mapping[str, str] | None = None,
+) -> bytes:
+    """The same file, weights inside, as bytes. Raises as :func:`write_onnx` does."""
+    chosen = options or OnnxOptions()
+    model = WireModel(build_skeleton(graph, chosen, provenance))
+    _require_one_message(model)
+    buffer = io.BytesIO()
+    model.write(buffer, fit_weights(graph, weights))
+    return buffer.getvalue()
+
+
+def _require_one_message(model: WireModel) -> None:
+    if model.size > MESSAGE_LIMIT:
+        raise UsageError(
+            f"with its weights inside the model takes {model.size / 1e9:.1f} GB, and an ONNX file "
+            "ends at 2 GB: write the weights to an external file"
+        )

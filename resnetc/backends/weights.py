@@ -1,0 +1,164 @@
+"""Weights by parameter path: from files, to files, and fitted to a network.
+
+Weights are a mapping from parameter path to array, read lazily where a file allows it, so that
+writing an artefact never needs more than one array in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from resnetc.atomic import replacing
+from resnetc.diagnostics import RunError, UsageError, suggest
+from resnetc.ir import Graph
+from resnetc.ops import Role
+
+if TYPE_CHECKING:
+    import numpy as np
+
+CHECKPOINT_WEIGHTS = "weights.safetensors"
+"""The weights' file in a checkpoint's folder."""
+_LISTED = 5
+
+
+class _SafetensorsFile(Mapping[str, "np.ndarray"]):
+    """A .safetensors file; each access reads one array."""
+
+    def __init__(self, path: Path) -> None:
+        import safetensors
+
+        self._file: Any
+        try:
+            self._file = safetensors.safe_open(path, framework="numpy")
+        except FileNotFoundError as error:
+            raise UsageError(f"{path}: there is no such file") from error
+        except (safetensors.SafetensorError, OSError) as error:
+            raise RunError(f"{path}: not a whole .safetensors file: {error}") from error
+        self._paths = tuple(self._file.keys())
+
+    def shape(self, path: str) -> tuple[int, ...]:
+        return tuple(self._file.get_slice(path).get_shape())
+
+    def __getitem__(self, path: str) -> np.ndarray:
+        if path not in self._paths:
+            raise KeyError(path)
+        return cast("np.ndarray", self._file.get_tensor(path))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+
+class _Arrays(Mapping[str, "np.ndarray"]):
+    """Torch tensors seen as numpy arrays, converted one at a time; arrays pass through."""
+
+    def __init__(self, tensors: Mapping[str, Any]) -> None:
+        self._tensors = tensors
+
+    def shape(self, path: str) -> tuple[int, ...]:
+        return tuple(self._tensors[path].shape)
+
+    def __getitem__(self, path: str) -> np.ndarray:
+        tensor = self._tensors[path]
+        if not hasattr(tensor, "detach"):
+            return cast("np.ndarray", tensor)
+        held = tensor.detach().cpu()
+        if held.is_floating_point() and held.element_size() < 4:
+            held = held.float()  # numpy has no bfloat16
+        return cast("np.ndarray", held.numpy())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+
+def read_weights(path: Path) -> Mapping[str, np.ndarray]:
+    """Weights from a .safetensors file, a checkpoint's folder, or a .pth/.pt of torch's.
+
+    A foreign .pth is read with `weights_only`: it cannot run code. Raises UsageError where there
+    is nothing to read, RunError for a file that is damaged or of another kind.
+    """
+    if path.is_dir():
+        inside = path / CHECKPOINT_WEIGHTS
+        if not inside.is_file():
+            raise UsageError(f"{path}: this folder holds no {CHECKPOINT_WEIGHTS}")
+        return _SafetensorsFile(inside)
+    if path.suffix in (".pth", ".pt"):
+        return _read_torch(path)
+    return _SafetensorsFile(path)
+
+
+def write_weights(path: Path, weights: Mapping[str, Any]) -> None:
+    """Write weights as a .safetensors file, whole or not at all."""
+    from safetensors.numpy import save
+
+    arrays = {name: array.copy(order="C") for name, array in _Arrays(weights).items()}
+    with replacing(path) as file:
+        file.write(save(arrays))
+
+
+def _read_torch(path: Path) -> Mapping[str, np.ndarray]:
+    if not path.is_file():
+        raise UsageError(f"{path}: there is no such file")
+    import pickle
+
+    import torch
+
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
+        raise RunError(f"{path}: torch cannot read this as plain weights: {error}") from error
+    for key in ("state_dict", "model"):
+        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
+            found = found[key]
+    if not isinstance(found, Mapping) or not all(hasattr(v, "shape") for v in found.values()):
+        raise RunError(f"{path}: this holds no state_dict")
+    return _Arrays(found)
+
+
+def fit_weights(graph: Graph, weights: Mapping[str, Any]) -> Mapping[str, np.ndarray]:
+    """The same weights as arrays, once every parameter of the graph has one of its shape.
+
+    Batch norm's counters may be missing, for nothing that infers reads them. Raises UsageError
+    that names what is missing, what has another shape and what the network does not have.
+    """
+    held = weights if isinstance(weights, _SafetensorsFile) else _Arrays(weights)
+    needed = {p.path: p for p in graph.parameters.values() if p.role is not Role.COUNTER}
+    missing = [path for path in needed if path not in held]
+    shapes = {p.path: held.shape(p.path) for p in needed.values() if p.path in held}
+    other = [
+        f"{path} is {_by(shape)} and should be {_by(needed[path].type.shape)}"
+        for path, shape in shapes.items()
+        if shape != needed[path].type.shape
+    ]
+    unknown = [path for path in held if path not in graph.parameters]
+    complaints = [
+        *_complaint("missing", [_with_hint(path, unknown) for path in missing]),
+        *_complaint("of another shape", other),
+        *_complaint("not in the network", unknown),
+    ]
+    if complaints:
+        raise UsageError(f"the weights do not fit {graph.name}:\n" + "\n".join(complaints))
+    return held
+
+
+def _complaint(what: str, items: list[str]) -> list[str]:
+    if not items:
+        return []
+    more = f", and {len(items) - _LISTED} more" if len(items) > _LISTED else ""
+    return [f"  {what}: {', '.join(items[:_LISTED])}{more}"]
+
+
+def _with_hint(path: str, unknown: list[str]) -> str:
+    meant = suggest(path, unknown) if len(unknown) <= _LISTED else None
+    return f"{path} (is it {meant}?)" if meant else path
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) if shape else "a scalar"

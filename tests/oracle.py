@@ -1,0 +1,86 @@
+"""What a graph means, computed the slow way: node by node, in float64, with torch's functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+
+from resnetc.ir import Graph, Node
+from resnetc.ops import Role
+
+# These tensors are tiny: handing them to a second thread costs a thousand times the arithmetic.
+torch.set_num_threads(1)
+
+
+def evaluate(
+    graph: Graph, weights: Mapping[str, np.ndarray], inputs: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Outputs by name, in inference mode. Casts are ignored: this is the exact meaning."""
+    values: dict[int, torch.Tensor] = {}
+    for node in graph:
+        operands = [values[operand] for operand in node.inputs]
+        if node.op.name == "input":
+            operands = [torch.from_numpy(np.asarray(inputs[node.name], np.float64))]
+        values[node.id] = _apply(node, operands, weights)
+    return {name: values[node_id].numpy() for name, node_id in graph.outputs.items()}
+
+
+def _apply(
+    node: Node, operands: list[torch.Tensor], weights: Mapping[str, np.ndarray]
+) -> torch.Tensor:
+    held = {
+        p.role: torch.from_numpy(np.asarray(p.value.evaluate(weights), np.float64))
+        for p in node.parameters
+    }
+    op, x = node.op, operands[0]
+    match op.name:
+        case "input" | "identity" | "dropout" | "cast":
+            return x
+        case "conv2d":
+            bias = held.get(Role.BIAS)
+            return F.conv2d(x, held[Role.WEIGHT], bias, op.stride, op.pad, op.dilation, op.groups)
+        case "linear":
+            return F.linear(x, held[Role.WEIGHT], held.get(Role.BIAS))
+        case "batchnorm":
+            mean, variance = held[Role.MEAN], held[Role.VARIANCE]
+            return F.batch_norm(x, mean, variance, held[Role.SCALE], held[Role.SHIFT], eps=op.eps)
+        case "channel_affine":
+            scale, shift = held[Role.SCALE][:, None, None], held[Role.SHIFT][:, None, None]
+            return x * scale + shift
+        case "relu":
+            return F.relu(x)
+        case "sigmoid":
+            return torch.sigmoid(x)
+        case "maxpool":
+            return F.max_pool2d(x, op.kernel, op.stride, op.pad, ceil_mode=op.ceil)
+        case "avgpool":
+            return F.avg_pool2d(x, op.kernel, op.stride, op.pad, op.ceil, op.count_pad)
+        case "gap":
+            return x.mean((2, 3), keepdim=True)
+        case "flatten":
+            return torch.flatten(x, 1)
+        case "subsample":
+            return x[:, :, :: op.stride[0], :: op.stride[1]]
+        case "pad_channels":
+            return F.pad(x, (0, 0, 0, 0, op.before, op.to - x.shape[1] - op.before))
+        case "add":
+            return torch.stack(operands).sum(0)
+        case "mul":
+            product = operands[0]
+            for other in operands[1:]:
+                product = product * other
+            return product
+        case "concat":
+            return torch.cat(operands, 1)
+    raise AssertionError(op.name)
+
+
+def seeded_inputs(graph: Graph, batch: int = 2, seed: int = 1) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {
+        node.name: rng.normal(size=(batch, *node.type.shape)).astype(np.float32)
+        for node in graph.inputs
+    }
