@@ -1,0 +1,85 @@
+"""What a network costs: a record that adds up, from the rules each op states of itself."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from resnetc.analysis.memory import inference_bytes, training_bytes
+from resnetc.ir import Graph, Node, NodeId
+
+CONVENTIONS = {
+    "params": "trainable numbers: weights, biases, scales and shifts",
+    "buffers": "numbers kept but not trained: running statistics and their counters",
+    "macs": "multiply-accumulates of convolutions and matrix products, per sample: what the paper "
+    'calls "FLOPs"',
+    "flops": "2 per multiply-accumulate, plus one per element and operand for additions, "
+    "activations and pooling windows, plus 2 per element for a batch norm",
+    "activations": "elements that ops write, per sample; the input and views are not written",
+    "peak_inference_bytes": "most bytes of input and activations alive at once, per sample: a "
+    "tensor lives until its last reader has run; no op works in place, none is fused",
+    "peak_training_bytes": "the same for forward and backward: what gradients are computed from "
+    "is held until they are, every gradient of an activation has memory of its own; without "
+    "gradients of parameters, optimizer state and workspace",
+}
+"""What each figure counts, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Cost of an op, a stage or a network; `CONVENTIONS` says what each field counts.
+
+    Costs of parts add up to the cost of the whole: counts are summed, peaks are not, since parts
+    run one after another: the larger one stays.
+    """
+
+    params: int = 0
+    buffers: int = 0
+    macs: int = 0
+    flops: int = 0
+    activations: int = 0
+    peak_inference_bytes: int = 0
+    peak_training_bytes: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            self.params + other.params,
+            self.buffers + other.buffers,
+            self.macs + other.macs,
+            self.flops + other.flops,
+            self.activations + other.activations,
+            max(self.peak_inference_bytes, other.peak_inference_bytes),
+            max(self.peak_training_bytes, other.peak_training_bytes),
+        )
+
+    def to_json(self) -> dict[str, int]:
+        """The fields by name."""
+        return asdict(self)
+
+
+def cost(graph: Graph) -> Cost:
+    """Cost of the whole network, per sample; linear in the number of nodes."""
+    return sum(node_costs(graph).values(), Cost())
+
+
+def node_costs(graph: Graph) -> dict[NodeId, Cost]:
+    """Cost of each node in its place; the peaks are the bytes alive in the graph as it runs."""
+    inference, training = inference_bytes(graph), training_bytes(graph)
+    return {
+        node.id: _node_cost(graph, node, inference[node.id], training[node.id]) for node in graph
+    }
+
+
+def _node_cost(graph: Graph, node: Node, inference: int, training: int) -> Cost:
+    op = node.op
+    macs = op.macs(node.type)
+    trained = sum(p.type.elements for p in node.parameters if p.role.trainable)
+    held = sum(p.type.elements for p in node.parameters)
+    return Cost(
+        params=trained,
+        buffers=held - trained,
+        macs=macs,
+        flops=2 * macs + op.elementwise_flops(graph.operands(node), node.type),
+        activations=0 if op.view or op.name == "input" else node.type.elements,
+        peak_inference_bytes=inference,
+        peak_training_bytes=training,
+    )

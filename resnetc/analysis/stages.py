@@ -1,0 +1,94 @@
+"""A network by stages, as the paper's Table 1 has it: conv1, maxpool, layer1 ... head."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from resnetc.analysis.cost import Cost, node_costs
+from resnetc.analysis.field import Field, fields
+from resnetc.ir import Graph, Node
+from resnetc.shapes import TensorType
+
+HEAD = "head"
+
+_OPENS_A_ROW = ("conv2d", "linear", "maxpool", "avgpool")
+"""Ops outside any block that stand in a row of their own; others join the row before them."""
+
+
+@dataclass(frozen=True)
+class StageReport:
+    """One row: what leaves the stage, what the stage costs, what an element there sees.
+
+    `layers` counts ops with weights (convolutions and matrix products, projections included).
+    The costs of all stages add up to the network's.
+    """
+
+    label: str
+    output: TensorType
+    layers: int
+    cost: Cost
+    field: Field
+
+    def to_json(self) -> dict[str, Any]:
+        """The row for machines; sizes are height and width."""
+        return {
+            "label": self.label,
+            "output": list(self.output.shape),
+            "dtype": self.output.dtype.value,
+            "layers": self.layers,
+            **self.cost.to_json(),
+            "receptive_field": list(self.field.size),
+            "jump": list(self.field.jump),
+        }
+
+
+@dataclass
+class _Row:
+    label: str
+    top_level: bool
+    nodes: list[Node] = field(default_factory=list)
+
+
+def stages(graph: Graph) -> list[StageReport]:
+    """The network's rows in order: one for each top-level label that holds a block, one for each
+    convolution or pool beside them, and the head from the global pooling on. Linear."""
+    costs, seen = node_costs(graph), fields(graph)
+    return [
+        StageReport(
+            row.label,
+            row.nodes[-1].type,
+            sum(node.op.name in ("conv2d", "linear") for node in row.nodes),
+            sum((costs[node.id] for node in row.nodes), Cost()),
+            seen[row.nodes[-1].id],
+        )
+        for row in _rows(graph)
+    ]
+
+
+def _rows(graph: Graph) -> Iterator[_Row]:
+    row: _Row | None = None
+    for node in graph:
+        if node.op.name == "input":
+            continue
+        label, dot, _ = node.name.partition(".")
+        if row is None or not _belongs(node, row, label, bool(dot)):
+            if row is not None:
+                yield row
+            row = _Row(HEAD if not dot and _pools_all(node) else label, not dot)
+        row.nodes.append(node)
+    if row is not None:
+        yield row
+
+
+def _belongs(node: Node, row: _Row, label: str, in_block: bool) -> bool:
+    if in_block:
+        return row.label == label
+    if row.label == HEAD:
+        return True
+    return row.top_level and node.op.name not in _OPENS_A_ROW and not _pools_all(node)
+
+
+def _pools_all(node: Node) -> bool:
+    return node.op.name in ("gap", "flatten")
