@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from resnetc.analysis.paper import PaperReport, check_paper, render
 from resnetc.cli.arguments import json_option
 from resnetc.diagnostics import CheckError, CompileError, UsageError
 from resnetc.driver import FileReport, check_file
+
+if TYPE_CHECKING:
+    from resnetc.analysis.paper import PaperReport
 
 
 @click.command()
@@ -34,8 +36,7 @@ def check(specs: tuple[str, ...], paper: bool, as_json: bool) -> None:
     if not as_json:
         for spec, report in reports.items():
             _print_summary(spec, report)
-            for comparison in papers.get(spec, []):
-                click.echo(render(comparison))
+            _print_papers(papers.get(spec, []))
     if findings and not as_json:
         raise CompileError(findings)
     if findings:
@@ -49,12 +50,21 @@ def check(specs: tuple[str, ...], paper: bool, as_json: bool) -> None:
 
 
 def _against_paper(report: FileReport) -> list[PaperReport]:
+    from resnetc.analysis.paper import check_paper
+
     claims = {name: facts.get("paper") for name, facts in report.meta.items()}
     return [
         check_paper(report.networks[name], claim)
         for name, claim in claims.items()
         if isinstance(claim, str)
     ]
+
+
+def _print_papers(comparisons: list[PaperReport]) -> None:
+    for comparison in comparisons:
+        from resnetc.analysis.paper import render
+
+        click.echo("\n" + render(comparison))
 
 
 def _print_summary(spec: str, report: FileReport) -> None:

@@ -12,35 +12,35 @@ from resnetc.diagnostics import Source, Span
 # ----------------------------------------------------------------------------------- expressions
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Expr:
     """Base of expressions."""
 
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Literal(Expr):
     """int, float, bool, str, None, a size (tuple of ints) or a `Percent`."""
 
     value: object
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Template(Expr):
     """A string with `{expressions}`; parts are str or Expr."""
 
     parts: tuple[str | Expr, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Name(Expr):
     """A name."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Attr(Expr):
     """`base.name`."""
 
@@ -48,7 +48,7 @@ class Attr(Expr):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Index(Expr):
     """`base[index]`."""
 
@@ -56,7 +56,7 @@ class Index(Expr):
     index: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Slice(Expr):
     """`base[start:stop]`."""
 
@@ -65,7 +65,7 @@ class Slice(Expr):
     stop: Expr | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Arg:
     """One argument of a call; `name` is None for a positional one."""
 
@@ -74,7 +74,7 @@ class Arg:
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Apply(Expr):
     """`callee(args)`: a function call, or a layer with some arguments bound."""
 
@@ -82,14 +82,14 @@ class Apply(Expr):
     args: tuple[Arg, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ListExpr(Expr):
     """`[a, b]`."""
 
     items: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Comprehension(Expr):
     """`[item for targets in iterable if condition]`."""
 
@@ -99,7 +99,7 @@ class Comprehension(Expr):
     condition: Expr | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Unary(Expr):
     """`-x` or `not x`."""
 
@@ -107,7 +107,7 @@ class Unary(Expr):
     operand: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Binary(Expr):
     """Arithmetic, comparison, `and`, `or`, and the range `a..b` (operator "..")."""
 
@@ -116,7 +116,7 @@ class Binary(Expr):
     right: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Cond(Expr):
     """`if test then yes else no`."""
 
@@ -128,7 +128,7 @@ class Cond(Expr):
 # ----------------------------------------------------------------------------- types, parameters
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class TypeExpr:
     """A type as written: `name` or `list[item]` or an enum of strings, perhaps optional."""
 
@@ -139,7 +139,7 @@ class TypeExpr:
     optional: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Param:
     """One declared parameter."""
 
@@ -152,14 +152,14 @@ class Param:
 # ------------------------------------------------------------------------------------ statements
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Stmt:
     """Base of statements."""
 
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Body:
     """`{ statements }`."""
 
@@ -167,7 +167,7 @@ class Body:
     statements: tuple[Stmt, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Guard:
     """`[if test]` or `[for targets in iterable if test]` before a branch."""
 
@@ -177,7 +177,7 @@ class Guard:
     iterable: Expr | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Branch:
     """`| [guard] statements`."""
 
@@ -186,7 +186,7 @@ class Branch:
     body: Body
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Call:
     """A layer placed by name: `name(args) { body }` or `name { | branches }`."""
 
@@ -198,7 +198,7 @@ class Call:
     branches: tuple[Branch, ...] | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class From:
     """`from x, y`."""
 
@@ -206,7 +206,7 @@ class From:
     values: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Bind:
     """One target of `as`: a name, or a list to append to."""
 
@@ -215,7 +215,7 @@ class Bind:
     append: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Step:
     """`label: core * repeat as binds`. The label is a string or a template."""
 
@@ -226,21 +226,21 @@ class Step:
     binds: tuple[Bind, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Chain(Stmt):
     """`a -> b -> c`."""
 
     steps: tuple[Step, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Shape(Stmt):
     """`=> 56x56`."""
 
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Setting:
     """`key = value`."""
 
@@ -250,7 +250,7 @@ class Setting:
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Let(Stmt):
     """`let a, b = value`."""
 
@@ -258,14 +258,14 @@ class Let(Stmt):
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Set(Stmt):
     """`set ambient = value`."""
 
     settings: tuple[Setting, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class If(Stmt):
     """`if test {} else {}`."""
 
@@ -274,7 +274,7 @@ class If(Stmt):
     orelse: Body | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class For(Stmt):
     """`for targets in iterable {}`."""
 
@@ -283,7 +283,7 @@ class For(Stmt):
     body: Body
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Require(Stmt):
     """`require test, "why"`."""
 
@@ -291,28 +291,28 @@ class Require(Stmt):
     reason: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Expect(Stmt):
     """`expect params = 25_557_032`."""
 
     settings: tuple[Setting, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Meta(Stmt):
     """`meta { key = value }`."""
 
     settings: tuple[Setting, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class InputStmt(Stmt):
     """`input 3x224x224`."""
 
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class OutputStmt(Stmt):
     """`output x, y`."""
 
@@ -322,7 +322,7 @@ class OutputStmt(Stmt):
 # ---------------------------------------------------------------------------------- declarations
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Decl:
     """Base of declarations. `name_span` is where the name is written, `doc` its `##` comment."""
 
@@ -331,7 +331,7 @@ class Decl:
     name_span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ImportName:
     """One name of a `use`."""
 
@@ -340,7 +340,7 @@ class ImportName:
     alias: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Use:
     """`use module { names }`; `dots` counts the leading dots."""
 
@@ -351,21 +351,21 @@ class Use:
     names: tuple[ImportName, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Callable(Decl):
     """Base of declarations with parameters."""
 
     params: tuple[Param, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Network(Callable):
     """A network with a body; a template if a parameter has no default."""
 
     body: Body
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Derivation:
     """`base with settings`."""
 
@@ -374,7 +374,7 @@ class Derivation:
     settings: tuple[Setting, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Variant(Decl):
     """A network derived from another, with `expect` and `meta` facts of its own."""
 
@@ -382,26 +382,26 @@ class Variant(Decl):
     facts: tuple[Stmt, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Block(Callable):
     """A block of layers."""
 
     body: Body
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Primitive(Callable):
     """The signature of an op the compiler implements."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Shortcut(Callable):
     """A shortcut policy: the branches that join a residual body."""
 
     branches: tuple[Branch, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Function(Callable):
     """A function of values."""
 
@@ -410,7 +410,7 @@ class Function(Callable):
     result: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Const(Decl):
     """A named value."""
 
@@ -418,7 +418,7 @@ class Const(Decl):
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Ambient(Decl):
     """A dynamically scoped layer slot."""
 
@@ -426,14 +426,14 @@ class Ambient(Decl):
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Recipe(Decl):
     """A training recipe."""
 
     settings: tuple[Setting, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class RecipeVariant(Decl):
     """A recipe derived from another."""
 
