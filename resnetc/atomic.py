@@ -13,6 +13,11 @@ from typing import IO
 
 from resnetc.diagnostics import RunError
 
+_REFUSALS = frozenset(
+    (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
+)
+"""Errors that say something about the place, not about us; EEXIST: a file where a folder goes."""
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
@@ -83,6 +88,6 @@ def _plainly(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise RunError(f"{path}: the disk is full; nothing was changed") from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR):
+        if error.errno in _REFUSALS:
             raise RunError(f"{path}: cannot write here: {error.strerror}") from error
         raise
