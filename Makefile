@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint fast wheel-test clean
+.PHONY: demo test lint fast clean
 
 demo: $(STAMP)
 	PATH="$(abspath $(BIN)):$$PATH" tools/demo
@@ -15,7 +15,6 @@ demo: $(STAMP)
 test: $(STAMP) lint
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -q -m "not slow"
 	$(BIN)/python -m pytest -q -m slow
-	$(MAKE) wheel-test
 
 # The everyday loop: no sweeps.
 fast: $(STAMP)
@@ -28,10 +27,6 @@ lint: $(STAMP)
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/resnetc fmt --check specs
 	$(BIN)/resnetc check --paper $(wildcard specs/*resnet*.rnet)
-
-# The built wheel, away from the checkout.
-wheel-test: $(STAMP)
-	$(BIN)/python tools/wheel_test.py
 
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
