@@ -36,17 +36,15 @@ def write_external(path: Path, skeleton: Skeleton, weights: Weights) -> Path:
     of its own, the model is replaced by one that refers to that, and only then does the data
     take the plain name. Wherever this stops, the model that is there has its own weights.
     """
-    data = path.with_name(f"{path.name}.data")
-    if not data.exists():
-        _write_pair(path, data, skeleton, weights)
-        return data
-    fresh = _unused_data_file(path)
-    _write_pair(path, fresh, skeleton, weights)
-    if _give_name(fresh, data):
-        _write_model(path, skeleton, weights, place_arrays(skeleton, data.name))
-    else:
-        data.unlink()
-        data = fresh
+    plain = path.with_name(f"{path.name}.data")
+    data = _unused_data_file(path) if plain.exists() else plain
+    _write_pair(path, data, skeleton, weights)
+    if data != plain:
+        if _give_name(data, plain):
+            _write_model(path, skeleton, weights, place_arrays(skeleton, plain.name))
+            data = plain
+        else:
+            plain.unlink()
     for stale in _numbered_data_files(path):
         if stale != data:
             stale.unlink()
@@ -88,14 +86,17 @@ def _write_model(
         WireModel(skeleton, places).write(file, weights)
 
 
-def _give_name(fresh: Path, data: Path) -> bool:
-    """Make `data` a second name of the file `fresh`; False where the file system has no links."""
-    link = fresh.with_suffix(".link")
+def _give_name(data: Path, plain: Path) -> bool:
+    """Make `plain` a second name of the file `data`; False where the file system has no links."""
+    link = data.with_suffix(".link")
+    link.unlink(missing_ok=True)
     try:
-        os.link(fresh, link)
+        os.link(data, link)
+        link.replace(plain)
     except OSError:
         return False
-    link.replace(data)
+    finally:
+        link.unlink(missing_ok=True)
     return True
 
 

@@ -1,0 +1,409 @@
+"""The ONNX file as a whole: bytes, names, batch, opset, metadata, and how it reaches the disk."""
+
+from __future__ import annotations
+
+import errno
+import math
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import torch
+import torchvision
+from oracle import evaluate, seeded_inputs
+from small_graphs import Builder, cifar_resnet, imagenet_resnet, some_weights
+
+from resnetc.backends.onnx import OnnxOptions, emit, files, model_bytes, wire, write_onnx
+from resnetc.backends.onnx.model import build_skeleton
+from resnetc.backends.onnx.options import NEWEST_OPSET, OLDEST_OPSET
+from resnetc.backends.onnx.wire import WireModel
+from resnetc.backends.random_weights import random_weights
+from resnetc.diagnostics import InternalError, RunError, UsageError
+from resnetc.ir import Graph
+from resnetc.ops import Conv2d, GlobalAvgPool, Relu
+
+
+def outputs(file: Path, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    session = ort.InferenceSession(file, providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, inputs)[0])
+
+
+@pytest.fixture(scope="module")
+def net() -> Graph:
+    return cifar_resnet(8)
+
+
+@pytest.fixture(scope="module")
+def weights(net: Graph) -> dict[str, np.ndarray]:
+    return some_weights(net)
+
+
+# ------------------------------------------------------------------------------------ the bytes
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+@pytest.mark.parametrize("fold", [True, False])
+def test_streamed_bytes_equal_what_protobuf_writes(
+    net: Graph, weights: dict[str, np.ndarray], precision: str, fold: bool
+) -> None:
+    options = OnnxOptions(precision=precision, fold=fold)  # type: ignore[arg-type]
+    skeleton = build_skeleton(net, options)
+    built = onnx.ModelProto()
+    built.CopyFrom(skeleton.model)
+    constants = list(built.graph.initializer)
+    del built.graph.initializer[:]
+    for each in skeleton.initializers:
+        array = each.parameter.array(weights).reshape(each.dims)
+        built.graph.initializer.append(onnx.numpy_helper.from_array(array, each.parameter.path))
+    built.graph.initializer.extend(constants)
+    streamed = model_bytes(net, weights, options)
+    assert onnx.load_from_string(streamed) == built
+    assert streamed == built.SerializeToString(deterministic=True)
+    assert len(streamed) == WireModel(skeleton).size
+
+
+@pytest.mark.parametrize("number", [0, 1, 127, 128, 300, 2**14, 2**31 - 1, 2**40 + 5])
+def test_varint(number: int) -> None:
+    value = 0
+    data = wire._varint(number)
+    for index, byte in enumerate(data):
+        assert (byte >= 0x80) == (index < len(data) - 1)
+        value |= (byte & 0x7F) << (7 * index)
+    assert value == number
+
+
+def test_writing_is_reproducible(net: Graph, weights: dict[str, np.ndarray]) -> None:
+    assert model_bytes(net, weights) == model_bytes(net, dict(reversed(weights.items())))
+
+
+def test_memory_stays_near_one_array(tmp_path: Path) -> None:
+    b = Builder()
+    x = b.input(64, 4, 4)
+    for index in range(24):
+        x = b.add(Conv2d, f"conv{index}", x, kernel=(5, 5))
+    graph = b.graph(out=x)
+    largest = max(p.type.bytes for p in graph.parameters.values())
+    for external in (False, True):
+        tracemalloc.start()
+        write_onnx(
+            graph,
+            tmp_path / "x.onnx",
+            random_weights(graph),
+            options=OnnxOptions(external=external),
+        )
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert sum(p.type.bytes for p in graph.parameters.values()) == 24 * largest
+        assert peak < 5 * largest
+
+
+# ------------------------------------------------------------------------- what stands in a file
+
+
+def test_names_are_parameter_paths_and_node_names(
+    net: Graph, weights: dict[str, np.ndarray]
+) -> None:
+    folded = onnx.load_from_string(model_bytes(net, weights))
+    held = {tensor.name: tuple(tensor.dims) for tensor in folded.graph.initializer}
+    convs = [path for path in net.parameters if "conv" in path]
+    expected = [*convs, *(path.replace("weight", "bias") for path in convs)]
+    selections = [f"layer{i}.0.pad_channels.weight" for i in (2, 3)]
+    assert set(held) == {*expected, *selections, "fc.weight", "fc.bias"}
+    assert all(held[path] == net.parameters[path].type.shape for path in convs)
+    assert {"conv1", "layer1.0.add", "fc"} <= {node.name for node in folded.graph.node}
+
+    kept = onnx.load_from_string(model_bytes(net, weights, OnnxOptions(fold=False)))
+    names = {tensor.name for tensor in kept.graph.initializer}
+    buffers = {path for path in net.parameters if not path.endswith("num_batches_tracked")}
+    assert names == buffers | set(selections)
+    norm = next(node for node in kept.graph.node if node.name == "bn1")
+    parts = ("weight", "bias", "running_mean", "running_var")
+    assert list(norm.input) == ["conv1", *(f"bn1.{part}" for part in parts)]
+
+
+def test_dynamic_batch_is_called_n(net: Graph, weights: dict[str, np.ndarray]) -> None:
+    model = onnx.load_from_string(model_bytes(net, weights))
+    values = [*model.graph.input, *model.graph.output, *model.graph.value_info]
+    assert {value.type.tensor_type.shape.dim[0].dim_param for value in values} == {"N"}
+    assert [value.name for value in model.graph.input] == ["input"]
+    assert [value.name for value in model.graph.output] == ["logits"]
+    named = {value.name for value in values}
+    assert {output for node in model.graph.node for output in node.output} <= named
+
+
+def test_fixed_batch(tmp_path: Path, net: Graph, weights: dict[str, np.ndarray]) -> None:
+    file = tmp_path / "net.onnx"
+    write_onnx(net, file, weights, options=OnnxOptions(batch=3))
+    assert outputs(file, seeded_inputs(net, batch=3)).shape == (3, 10)
+    with pytest.raises(Exception, match="Got: 2 Expected: 3"):
+        outputs(file, seeded_inputs(net, batch=2))
+
+
+def test_metadata(net: Graph, weights: dict[str, np.ndarray]) -> None:
+    model = onnx.load_from_string(
+        model_bytes(net, weights, OnnxOptions(precision="fp16"), {"reference": "x.rnet:net"})
+    )
+    facts = {entry.key: entry.value for entry in model.metadata_props}
+    assert facts["resnetc.graph_hash"] == net.hash
+    assert facts["resnetc.network"] == "resnet8"
+    assert facts["resnetc.precision"] == "fp16"
+    assert facts["resnetc.reference"] == "x.rnet:net"
+    assert model.producer_name == "resnetc"
+    assert model.producer_version == facts["resnetc.version"]
+
+
+@pytest.mark.parametrize("opset", range(OLDEST_OPSET, NEWEST_OPSET + 1))
+def test_every_opset(net: Graph, weights: dict[str, np.ndarray], opset: int) -> None:
+    inputs = seeded_inputs(net)
+    expected = evaluate(net, weights, inputs)["logits"]
+    for fold in (True, False):
+        data = model_bytes(net, weights, OnnxOptions(opset=opset, fold=fold))
+        model = onnx.load_from_string(data)
+        assert [(each.domain, each.version) for each in model.opset_import] == [("", opset)]
+        onnx.checker.check_model(model, full_check=True)
+        session = ort.InferenceSession(data, providers=["CPUExecutionProvider"])
+        np.testing.assert_allclose(session.run(None, inputs)[0], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"opset": 12}, "opset 12 is not supported: choose 13 to"),
+        ({"opset": NEWEST_OPSET + 1}, "is not supported: choose 13 to"),
+        ({"opset": 21, "precision": "bf16"}, "bf16 needs opset 22 or later"),
+        ({"precision": "fp8"}, "there is no precision 'fp8'; choose one of fp32, fp16, bf16"),
+        ({"batch": 0}, "the batch must be at least 1, not 0"),
+    ],
+)
+def test_options_that_make_no_sense(options: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        OnnxOptions(**options)  # type: ignore[arg-type]
+
+
+def test_default_opsets() -> None:
+    assert OnnxOptions().version == 18
+    assert OnnxOptions(precision="bf16").version == 22
+
+
+def test_the_check_compares_our_types_with_onnxs(monkeypatch: pytest.MonkeyPatch) -> None:
+    b = Builder()
+    graph = b.graph(out=b.add(Relu, "relu", b.add(GlobalAvgPool, "gap", b.input(2, 4, 4))))
+    broken = {**emit.EMITTERS, GlobalAvgPool: emit.EMITTERS[Relu]}
+    monkeypatch.setattr(emit, "EMITTERS", broken)
+    with pytest.raises(InternalError, match="the ONNX model of net"):
+        model_bytes(graph, {})
+
+
+# ---------------------------------------------------------------------------------- node counts
+
+
+@pytest.mark.parametrize(
+    ("graph", "limit"),
+    [
+        (imagenet_resnet((3, 4, 6, 3), bottleneck=True), 122),
+        (imagenet_resnet((3, 8, 36, 3), bottleneck=True), 360),
+        (cifar_resnet(110), 278),
+        (cifar_resnet(1202), 3008),
+    ],
+    ids=["resnet50", "resnet152", "resnet110", "resnet1202"],
+)
+def test_node_counts(graph: Graph, limit: int) -> None:
+    nodes = build_skeleton(graph, OnnxOptions()).model.graph.node
+    assert len(nodes) <= limit
+    plain = {"Conv", "Relu", "Add", "MaxPool", "GlobalAveragePool", "Flatten", "Gemm"}
+    assert {node.op_type for node in nodes} <= plain
+
+
+# ------------------------------------------------------------------------------------- the disk
+
+
+def test_external_weights(tmp_path: Path, net: Graph, weights: dict[str, np.ndarray]) -> None:
+    inline, split = tmp_path / "one.onnx", tmp_path / "two.onnx"
+    assert write_onnx(net, inline, weights) == (inline,)
+    written = write_onnx(net, split, weights, options=OnnxOptions(external=True))
+    assert written == (split, tmp_path / "two.onnx.data")
+    onnx.checker.check_model(split, full_check=True)
+    loaded, whole = onnx.load(split), onnx.load(inline)
+    arrays = {t.name: onnx.numpy_helper.to_array(t) for t in loaded.graph.initializer}
+    for tensor in whole.graph.initializer:
+        np.testing.assert_array_equal(arrays[tensor.name], onnx.numpy_helper.to_array(tensor))
+    inputs = seeded_inputs(net)
+    np.testing.assert_array_equal(outputs(split, inputs), outputs(inline, inputs))
+    bare = onnx.load(split, load_external_data=False)
+    for tensor in bare.graph.initializer:
+        small = math.prod(tensor.dims) * 4 < files.INLINE_BELOW
+        assert (tensor.data_location == onnx.TensorProto.EXTERNAL) != small
+        where = {entry.key: entry.value for entry in tensor.external_data}
+        assert int(where.get("offset", 0)) % 4096 == 0
+
+
+def test_weights_go_outside_by_themselves_above_the_limit(
+    tmp_path: Path,
+    net: Graph,
+    weights: dict[str, np.ndarray],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = tmp_path / "net.onnx"
+    size = len(model_bytes(net, weights))
+    monkeypatch.setattr("resnetc.backends.onnx.MESSAGE_LIMIT", size)
+    assert len(write_onnx(net, file, weights)) == 1
+    monkeypatch.setattr("resnetc.backends.onnx.MESSAGE_LIMIT", size - 1)
+    with pytest.raises(UsageError, match=r"an ONNX file ends at 2 GB"):
+        write_onnx(net, file, weights, options=OnnxOptions(external=False))
+    with pytest.raises(UsageError, match=r"an ONNX file ends at 2 GB"):
+        model_bytes(net, weights)
+    assert len(write_onnx(net, file, weights)) == 2
+
+
+def folder(path: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in path.iterdir()}
+
+
+class _InterruptedError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("external", [False, True])
+@pytest.mark.parametrize("fault", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left")])
+def test_a_write_that_breaks_off_leaves_the_old_files(
+    tmp_path: Path,
+    net: Graph,
+    weights: dict[str, np.ndarray],
+    monkeypatch: pytest.MonkeyPatch,
+    external: bool,
+    fault: BaseException,
+) -> None:
+    file, options = tmp_path / "net.onnx", OnnxOptions(external=external)
+    write_onnx(net, file, weights, options=options)
+    before = folder(tmp_path)
+    genuine, writes = wire.write_array, []
+
+    def break_off(*arguments: object) -> None:
+        writes.append(arguments)
+        if len(writes) == 5:
+            raise fault
+        genuine(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(wire, "write_array", break_off)
+    monkeypatch.setattr(files, "write_array", break_off)
+    expected = RunError if isinstance(fault, OSError) else KeyboardInterrupt
+    with pytest.raises(expected, match="the disk is full" if expected is RunError else None):
+        write_onnx(net, file, some_weights(net, 9), options=options)
+    assert folder(tmp_path) == before
+
+
+def test_the_model_always_has_its_own_weights(
+    tmp_path: Path, net: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Break off behind each single rename, link and removal, and look at what is there."""
+    file, options = tmp_path / "net.onnx", OnnxOptions(external=True)
+    inputs = seeded_inputs(net)
+    old, new = some_weights(net, 1), some_weights(net, 2)
+    write_onnx(net, file, new, options=options)
+    expected_new = outputs(file, inputs)
+    steps = 0
+    while True:
+        for leftover in tmp_path.iterdir():
+            leftover.unlink()
+        write_onnx(net, file, old, options=options)
+        expected_old = outputs(file, inputs)
+        with monkeypatch.context() as patch:
+            _interrupt_after(patch, steps)
+            try:
+                write_onnx(net, file, new, options=options)
+                finished = True
+            except _InterruptedError:
+                finished = False
+        found = outputs(file, inputs)
+        assert np.array_equal(found, expected_old) or np.array_equal(found, expected_new), steps
+        write_onnx(net, file, new, options=options)
+        assert np.array_equal(outputs(file, inputs), expected_new)
+        assert sorted(folder(tmp_path)) == ["net.onnx", "net.onnx.data"]
+        if finished:
+            break
+        steps += 1
+    assert steps >= 5
+
+
+def _interrupt_after(patch: pytest.MonkeyPatch, steps: int) -> None:
+    """Let that many changes of the folder happen, then raise before the next returns."""
+    count = 0
+
+    def counted(genuine):  # type: ignore[no-untyped-def]
+        def call(*arguments, **named):  # type: ignore[no-untyped-def]
+            nonlocal count
+            result = genuine(*arguments, **named)
+            count += 1
+            if count == steps + 1:
+                raise _InterruptedError
+            return result
+
+        return call
+
+    for owner, name in ((Path, "replace"), (files.os, "link")):
+        patch.setattr(owner, name, counted(getattr(owner, name)))
+    genuine_unlink = Path.unlink
+
+    def unlink(path: Path, missing_ok: bool = False) -> None:
+        # Only removals of finished files count: the others tidy up behind an error.
+        if path.suffix == ".data":
+            counted(genuine_unlink)(path, missing_ok)
+        else:
+            genuine_unlink(path, missing_ok)
+
+    patch.setattr(Path, "unlink", unlink)
+
+
+def test_a_file_system_without_links(
+    tmp_path: Path, net: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, options = tmp_path / "net.onnx", OnnxOptions(external=True)
+    inputs = seeded_inputs(net)
+    write_onnx(net, file, some_weights(net, 1), options=options)
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(files.os, "link", refuse)
+    for seed in (2, 3):
+        written = write_onnx(net, file, some_weights(net, seed), options=options)
+        found = outputs(file, inputs)
+        assert set(folder(tmp_path)) == {path.name for path in written}
+        expected = evaluate(net, some_weights(net, seed), inputs)["logits"]
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_nothing_is_written_where_writing_is_not_allowed(net: Graph, tmp_path: Path) -> None:
+    blocker = tmp_path / "file"
+    blocker.write_text("not a folder")
+    with pytest.raises(RunError, match="cannot write here: File exists"):
+        write_onnx(net, blocker / "net.onnx", some_weights(net))
+
+
+# ---------------------------------------------------------------------- beside torchvision's nets
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_onnxruntime_agrees_with_torchvision(tmp_path: Path, name: str) -> None:
+    torch.manual_seed(0)
+    module = getattr(torchvision.models, name)(num_classes=10).eval()
+    depths, bottleneck = ((2, 2, 2, 2), False) if name == "resnet18" else ((3, 4, 6, 3), True)
+    graph = imagenet_resnet(depths, bottleneck=bottleneck, classes=10, side=64)
+    drawn = random_weights(graph, seed=3)
+    state = {path: torch.from_numpy(np.asarray(drawn[path]).copy()) for path in drawn}
+    module.load_state_dict(state, strict=True)
+    inputs = seeded_inputs(graph, batch=4)
+    with torch.no_grad():
+        expected = module(torch.from_numpy(inputs["input"])).numpy()
+        exact = module.double()(torch.from_numpy(inputs["input"]).double()).numpy()
+    file = tmp_path / "net.onnx"
+    for fold in (True, False):
+        write_onnx(graph, file, module.float().state_dict(), options=OnnxOptions(fold=fold))
+        found = outputs(file, inputs)
+        scale = np.abs(exact).max()
+        assert np.abs(found - exact).max() < 2e-5 * scale
+        assert np.abs(found - expected).max() < 2e-5 * scale
+    assert np.abs(exact[0] - exact[1]).max() > 1e-3 * scale

@@ -1,0 +1,244 @@
+"""Every op in ONNX: onnxruntime against the slow float64 oracle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from hypothesis import given, settings
+from oracle import evaluate, seeded_inputs
+from small_graphs import Builder, random_graphs, some_weights
+
+from resnetc.backends.base import complete_table
+from resnetc.backends.onnx import OnnxOptions, model_bytes
+from resnetc.backends.onnx.emit import EMITTERS, REFUSED, emit
+from resnetc.diagnostics import InternalError
+from resnetc.ir import Graph
+from resnetc.ops import (
+    OPS,
+    Add,
+    AvgPool,
+    BatchNorm,
+    Concat,
+    Conv2d,
+    Dropout,
+    Flatten,
+    GlobalAvgPool,
+    Identity,
+    Linear,
+    MaxPool,
+    Mul,
+    Op,
+    PadChannels,
+    Relu,
+    Sigmoid,
+    Subsample,
+)
+
+
+def session(data: bytes) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+def run(data: bytes, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    opened = session(data)
+    names = [output.name for output in opened.get_outputs()]
+    return dict(zip(names, opened.run(names, inputs), strict=True))
+
+
+def assert_agrees(graph: Graph, options: OnnxOptions, tolerance: float = 2e-5) -> None:
+    weights, inputs = some_weights(graph), seeded_inputs(graph)
+    expected = evaluate(graph, weights, inputs)
+    found = run(model_bytes(graph, weights, options), inputs)
+    assert list(found) == list(graph.outputs)
+    for name, array in expected.items():
+        scale = max(1.0, float(np.abs(array).max()))
+        np.testing.assert_allclose(found[name], array, rtol=0, atol=tolerance * scale)
+        assert found[name].dtype == np.float32
+
+
+def on_map(*placed: tuple[type[Op], dict[str, object]]) -> Callable[[], Graph]:
+    """A graph of ops in a row on a 4x7x6 map."""
+
+    def build() -> Graph:
+        b = Builder()
+        x = b.input(4, 7, 6)
+        for index, (op, arguments) in enumerate(placed):
+            x = b.add(op, f"{op.name}_{index}", x, **arguments)
+        return b.graph(out=x)
+
+    return build
+
+
+def with_two(op: type[Op], count: int) -> Callable[[], Graph]:
+    def build() -> Graph:
+        b = Builder()
+        x = b.input(4, 7, 6)
+        others = [b.add(Relu, f"relu{i}", x) for i in range(count - 1)]
+        return b.graph(out=b.add(op, "merge", x, *others))
+
+    return build
+
+
+def gated() -> Graph:
+    b = Builder()
+    x = b.input(4, 7, 6)
+    gate = b.add(Sigmoid, "sigmoid", b.add(GlobalAvgPool, "gap", x))
+    return b.graph(out=b.add(Mul, "mul", x, gate))
+
+
+POOL = {"kernel": (3, 2), "stride": (2, 2), "pad": (1, 0)}
+CASES: dict[str, Callable[[], Graph]] = {
+    "conv2d": on_map((Conv2d, {"kernel": (3, 3), "out": 5})),
+    "conv2d, everything": on_map(
+        (
+            Conv2d,
+            {
+                "kernel": (3, 1),
+                "out": 8,
+                "stride": (1, 2),
+                "pad": (2, 1),
+                "dilation": (2, 1),
+                "groups": 2,
+                "bias": True,
+            },
+        )
+    ),
+    "linear": on_map((Flatten, {}), (Linear, {"out": 3})),
+    "linear without bias": on_map((Flatten, {}), (Linear, {"out": 3, "bias": False})),
+    "batchnorm": on_map((BatchNorm, {"eps": 0.1})),
+    "batchnorm behind conv": on_map((Conv2d, {"kernel": (1, 1)}), (BatchNorm, {})),
+    "relu": on_map((Relu, {})),
+    "sigmoid": on_map((Sigmoid, {})),
+    "identity": on_map((Identity, {})),
+    "dropout": on_map((Dropout, {"p": 0.5})),
+    "maxpool": on_map((MaxPool, POOL)),
+    "maxpool ceil": on_map((MaxPool, {**POOL, "ceil": True})),
+    "avgpool": on_map((AvgPool, POOL)),
+    "avgpool ceil": on_map((AvgPool, {"kernel": (3, 3), "stride": (2, 2), "ceil": True})),
+    "avgpool ceil, unpadded": on_map(
+        (AvgPool, {"kernel": (2, 2), "stride": (2, 2), "pad": (0, 0), "ceil": True})
+    ),
+    "avgpool, padding not counted": on_map((AvgPool, {**POOL, "count_pad": False})),
+    "avgpool ceil, padding not counted": on_map(
+        (AvgPool, {**POOL, "ceil": True, "count_pad": False})
+    ),
+    "gap": on_map((GlobalAvgPool, {})),
+    "flatten": on_map((Flatten, {})),
+    "subsample": on_map((Subsample, {"stride": (2, 3)})),
+    "pad_channels": on_map((PadChannels, {"to": 7, "sides": "both"})),
+    "option A": on_map((Subsample, {"stride": (2, 2)}), (PadChannels, {"to": 9})),
+    "add": with_two(Add, 2),
+    "add of four": with_two(Add, 4),
+    "add of one": with_two(Add, 1),
+    "mul": with_two(Mul, 3),
+    "mul with a gate": gated,
+    "concat": with_two(Concat, 3),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("fold", [True, False])
+def test_op(case: str, fold: bool) -> None:
+    assert_agrees(CASES[case](), OnnxOptions(fold=fold))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_op_in_half_precision(case: str) -> None:
+    assert_agrees(CASES[case](), OnnxOptions(precision="fp16"), tolerance=4e-3)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_op_in_bf16_passes_the_full_check(case: str) -> None:
+    graph = CASES[case]()
+    model = onnx.load_from_string(
+        model_bytes(graph, some_weights(graph), OnnxOptions(precision="bf16"))
+    )
+    onnx.checker.check_model(model, full_check=True)
+    held = {i.data_type for i in model.graph.initializer} - {onnx.TensorProto.INT64}
+    assert held <= {onnx.TensorProto.BFLOAT16}
+
+
+def test_every_op_has_a_case() -> None:
+    tested = {node.op.name for build in CASES.values() for node in build()}
+    made_by_passes = {"cast", "channel_affine"}  # reached in half precision and by folding
+    assert tested | made_by_passes == set(OPS)
+
+
+@pytest.mark.parametrize("op", list(OPS.values()))
+def test_every_op_is_emitted_or_refused_with_a_reason(op: type[Op]) -> None:
+    assert (op in EMITTERS) != (op in REFUSED)
+    assert op in EMITTERS or len(REFUSED[op].split()) > 3
+
+
+def test_a_missing_emitter_is_named() -> None:
+    table = {op: emitter for op, emitter in EMITTERS.items() if op is not Relu}
+    with pytest.raises(InternalError, match=r"the onnx backend has no emitter for relu$"):
+        complete_table("onnx", table, REFUSED)
+
+
+@pytest.mark.parametrize("op", [Identity, Dropout])
+def test_a_refused_op_is_named_with_its_reason(op: type[Op]) -> None:
+    b = Builder()
+    graph = b.graph(out=b.add(op, "here", b.input(2, 4, 4)))
+    with pytest.raises(InternalError, match="here: the pass for_inference leaves none"):
+        emit(graph, None)
+
+
+# ------------------------------------------------------------------------------- shapes of files
+
+
+def kinds(graph: Graph, **options: object) -> list[str]:
+    model = onnx.load_from_string(
+        model_bytes(graph, some_weights(graph), OnnxOptions(**options))  # type: ignore[arg-type]
+    )
+    return [node.op_type for node in model.graph.node]
+
+
+def test_node_forms() -> None:
+    assert kinds(CASES["option A"]()) == ["Conv"]
+    assert kinds(CASES["subsample"]()) == ["MaxPool"]
+    assert kinds(CASES["batchnorm"]()) == ["Conv"]
+    assert kinds(CASES["batchnorm"](), fold=False) == ["BatchNormalization"]
+    assert kinds(CASES["add of four"]()) == ["Relu", "Relu", "Relu", "Add", "Add", "Add"]
+    assert kinds(CASES["avgpool"]()) == ["AveragePool"]
+    assert kinds(CASES["avgpool ceil, unpadded"]()) == ["AveragePool"]
+    assert kinds(CASES["avgpool ceil"]()) == ["Pad", "AveragePool"]
+    assert kinds(CASES["relu"](), precision="fp16") == ["Cast", "Relu", "Cast"]
+
+
+def test_outputs_that_share_a_value_or_are_an_input() -> None:
+    b = Builder()
+    x = b.input(2, 4, 4)
+    relu = b.add(Relu, "relu", x)
+    graph = b.graph(first=relu, second=relu, same=x)
+    assert_agrees(graph, OnnxOptions())
+    assert kinds(graph) == ["Relu", "Identity", "Identity"]
+
+
+def test_names_that_meet_an_output_or_a_parameter_are_kept_apart() -> None:
+    b = Builder()
+    conv = b.add(Conv2d, "conv", b.input(2, 4, 4), kernel=(1, 1))
+    y = b.add(Relu, "out", b.add(Relu, "conv.weight", conv))
+    assert_agrees(b.graph(out=b.add(Sigmoid, "last", y)), OnnxOptions())
+
+
+# ------------------------------------------------------------------------------- any small graph
+
+
+@settings(max_examples=80, deadline=None)
+@given(random_graphs())
+def test_onnxruntime_agrees_on_any_graph(graph: Graph) -> None:
+    assert_agrees(graph, OnnxOptions(), tolerance=1e-4)
+
+
+@settings(max_examples=40, deadline=None)
+@given(random_graphs())
+def test_unfolded_files_agree_too(graph: Graph) -> None:
+    assert_agrees(graph, OnnxOptions(fold=False, batch=2), tolerance=1e-4)
