@@ -1,4 +1,4 @@
-"""Everything written to disk is written beside its place and renamed, so nothing is half-written."""
+"""Everything on disk is written beside its place and renamed: nothing is half-written."""
 
 from __future__ import annotations
 
