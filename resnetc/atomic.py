@@ -19,6 +19,12 @@ _REFUSALS = frozenset(
 """Errors that say something about the place, not about us; EEXIST: a file where a folder goes."""
 
 
+_REFUSALS = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG),
+)
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """A binary file that takes the place of `path` when the block ends without an error.
@@ -57,14 +63,25 @@ def replacing_folder(path: Path) -> Iterator[Path]:
                     _sync(file)
             _sync(beside)
             beside.chmod(0o755)
-            old = path.with_name(f".{path.name}.old")
-            if path.exists():
-                path.replace(old)
-            beside.replace(path)
+            _swap(beside, path)
             _sync(path.parent)
-            shutil.rmtree(old, ignore_errors=True)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
+
+
+def _swap(beside: Path, path: Path) -> None:
+    """Rename a folder into place; one that stands there comes back if that fails."""
+    old = path.with_name(f".{path.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if path.exists():
+        path.replace(old)
+    try:
+        beside.replace(path)
+    except OSError:
+        if old.exists():
+            old.replace(path)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -40,7 +40,7 @@ def check(specs: tuple[str, ...], paper: bool, as_json: bool) -> None:
     if findings and not as_json:
         raise CompileError(findings)
     if findings:
-        raise SystemExit(CompileError.exit_code)
+        click.get_current_context().exit(CompileError.exit_code)
     claims = [comparison for found in papers.values() for comparison in found]
     if paper and not claims:
         raise UsageError("no network here claims to be the paper's (`meta { paper = ... }`)")

@@ -1,0 +1,5 @@
+"""`python -m resnetc`."""
+
+from resnetc.cli import main
+
+main()

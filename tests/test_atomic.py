@@ -1,0 +1,94 @@
+"""Nothing is ever half-written."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from resnetc import atomic
+from resnetc.atomic import replacing, replacing_folder, write_text
+from resnetc.diagnostics import RunError
+
+
+def test_a_file_appears_whole(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "a.txt"
+    write_text(target, "text")
+    assert target.read_text() == "text"
+    assert [p.name for p in target.parent.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_an_interrupted_write_leaves_the_old_file(
+    tmp_path: Path, error: type[BaseException]
+) -> None:
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with pytest.raises(error), replacing(target) as file:
+        file.write(b"half of the n")
+        raise error
+    assert target.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_full_disk_is_said_plainly_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(atomic.os, "fsync", full)
+    with pytest.raises(RunError, match=r"a\.txt: the disk is full; nothing was changed"):
+        write_text(target, "new")
+    assert target.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_folder_replaces_a_folder_whole(tmp_path: Path) -> None:
+    target = tmp_path / "checkpoint"
+    for content in ("one", "two"):
+        with replacing_folder(target) as folder:
+            (folder / f"{content}.txt").write_text(content)
+    assert [p.name for p in target.iterdir()] == ["two.txt"]
+    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint"]
+
+
+def test_an_interrupted_folder_leaves_the_old_one(tmp_path: Path) -> None:
+    target = tmp_path / "checkpoint"
+    with replacing_folder(target) as folder:
+        (folder / "old.txt").write_text("old")
+    with pytest.raises(KeyboardInterrupt), replacing_folder(target) as folder:
+        (folder / "new.txt").write_text("half")
+        raise KeyboardInterrupt
+    assert [p.name for p in target.iterdir()] == ["old.txt"]
+    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint"]
+
+
+def test_a_folder_that_cannot_be_renamed_into_place_brings_the_old_one_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "checkpoint"
+    with replacing_folder(target) as folder:
+        (folder / "old.txt").write_text("old")
+    rename = Path.replace
+
+    def failing(self: Path, other: Path) -> Path:
+        if self.suffix == ".part":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return rename(self, other)
+
+    monkeypatch.setattr(Path, "replace", failing)
+    with pytest.raises(RunError, match="the disk is full"), replacing_folder(target):
+        pass
+    assert [p.name for p in target.iterdir()] == ["old.txt"]
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(RunError, match="cannot write here"):
+        write_text(tmp_path / "file" / "a.txt", "text")
