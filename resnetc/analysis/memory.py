@@ -94,12 +94,12 @@ class _Memory:
         during = {}
         for node in reversed(list(self.graph)):
             operands: set[NodeId] = set()
-            if not node.op.view:
+            if node.id in gradients:  # a view's gradient is its owner's; an unread value has none
                 operands = {self.owners[operand] for operand in node.inputs} & wanted
             during[node.id] = alive + self.bytes(operands)
             alive += self.bytes(operands - gradients)
             gradients |= operands
-            if not node.op.view and node.id in gradients:
+            if node.id in gradients:
                 gradients.remove(node.id)
                 alive -= node.type.bytes
             saved = self.saved_by(node)
