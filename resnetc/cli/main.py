@@ -57,9 +57,7 @@ def run(arguments: list[str]) -> int:
     """Run one command; returns the exit code. Prints errors on stderr, never a traceback for
     what the user can mend."""
     try:
-        app.main(args=arguments, prog_name="resnetc", standalone_mode=False)
-    except click.exceptions.Exit as leave:
-        return leave.exit_code
+        code = app.main(args=arguments, prog_name="resnetc", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -79,7 +77,8 @@ def run(arguments: list[str]) -> int:
         where = f"{error.filename}: " if error.filename else ""
         _say(f"error: {where}{error.strerror or error}")
         return 1
-    return 0
+    # Without standalone mode, click hands back the code of `context.exit`.
+    return code if isinstance(code, int) else 0
 
 
 def _show_findings(error: CompileError) -> None:
