@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from resnetc.diagnostics import CompileError, Diagnostic, Label, Span
+from resnetc.diagnostics import CompileError, Diagnostic, Label, Span, suggest
 from resnetc.lang import syntax as s
 from resnetc.lang.evaluate import Env, Evaluator
 from resnetc.lang.expectations import Expectation
@@ -203,7 +203,18 @@ class Elaborator:
             if not isinstance(value, str | int | float | list | tuple):
                 message = f"meta holds plain values, not {type_name(value)}"
                 raise Mistake("E0301", message, setting.value.span)
+            if setting.name == "recipe":
+                self._check_recipe(value, setting.value.span)
             self.meta[setting.name] = value
+
+    def _check_recipe(self, name: object, span: Span) -> None:
+        """`meta { recipe = "name" }` names the recipe a network is trained by."""
+        decls = self.derived.home.file.decls
+        recipes = [d.name for d in decls if isinstance(d, s.Recipe | s.RecipeVariant)]
+        if name not in recipes:
+            close = suggest(str(name), recipes)
+            advice = f'did you mean "{close}"?' if close else None
+            raise Mistake("E0219", f"this file has no recipe {show(name)}", span, help=advice)
 
     def _input(self, statement: s.InputStmt, env: Env, site: Site) -> None:
         shape = self.evaluate(statement.value, env)
