@@ -1,0 +1,28 @@
+"""PyTorch: a graph as readable stand-alone source, and as the live module that this source makes.
+
+graph -> values, tree      which tensors are read where; which scopes are modules
+      -> programs, terms   what each module does, in a form that can be compared
+      -> variants, classes one class for all instances of a block
+      -> constructors, forward, source, layout   the text
+      -> live              the text, compiled
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from resnetc.backends.torch.source import emit_source
+
+if TYPE_CHECKING:
+    from resnetc.backends.torch.live import build_module, initialise
+
+__all__ = ["build_module", "emit_source", "initialise"]
+
+
+def __getattr__(name: str) -> Any:
+    """`build_module` and `initialise` need torch; writing source does not."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from resnetc.backends.torch import live
+
+    return getattr(live, name)

@@ -1,0 +1,224 @@
+"""The emitter table: how each op is written in PyTorch, as a module and as a call in `forward`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from resnetc.backends.base import complete_table
+from resnetc.backends.torch.layout import Call, Chain, Expression, ListOf, Text, as_operand
+from resnetc.backends.torch.terms import LayerHead, Leaf, Term, Value
+from resnetc.diagnostics import UsageError
+from resnetc.ops import (
+    Add,
+    AvgPool,
+    BatchNorm,
+    Cast,
+    ChannelAffine,
+    Concat,
+    Conv2d,
+    Dropout,
+    Flatten,
+    GlobalAvgPool,
+    Identity,
+    Input,
+    Linear,
+    MaxPool,
+    Mul,
+    Op,
+    PadChannels,
+    Relu,
+    Sigmoid,
+    Subsample,
+)
+from resnetc.shapes import TensorType
+
+Expressions = tuple[Expression, ...]
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument of a layer. Without a keyword it stands by position; at its default it is left
+    out. `kind` says what it may share a constructor's parameter with."""
+
+    name: str
+    read: Callable[[Any, TensorType], Value]
+    kind: str
+    keyword: str = ""
+    default: Value | None = None
+
+    def leaf(self, op: Op, operand: TensorType) -> Leaf:
+        return Leaf(self.read(op, operand), self.name, self.kind)
+
+
+@dataclass(frozen=True)
+class Emitter:
+    """How an op is written. `module` is the class to construct, empty where there is none;
+    `call` makes the expression in `forward` of operands and arguments, None where a module must
+    hold parameters. An op that may overwrite its operand takes `inplace=True` as a last argument.
+    """
+
+    module: str
+    arguments: tuple[Argument, ...] = ()
+    call: Callable[[Expressions, Expressions], Expression] | None = None
+    inplace: bool = False
+
+
+def _attribute(
+    attribute: str,
+    name: str = "",
+    *,
+    kind: str = "",
+    keyword: str = "",
+    default: Value | None = None,
+    axis: int | None = None,
+) -> Argument:
+    """An argument that is an attribute of the op; `axis` takes one side of a size."""
+    name = name or keyword or attribute
+
+    def read(op: Op, operand: TensorType) -> Value:
+        value = getattr(op, attribute)
+        if axis is not None:
+            return int(value[axis])
+        square = isinstance(value, tuple) and value[0] == value[1]
+        return value[0] if square else value  # type: ignore[no-any-return]
+
+    return Argument(name, read, kind or name, keyword, default)
+
+
+def _channels(attribute: str, name: str = "channels") -> Argument:
+    return _attribute(attribute, name, kind="channels")
+
+
+def _zeros_before(op: PadChannels, operand: TensorType) -> Value:
+    """How many zero channels come first; "half" of the new ones where that is what it is."""
+    half = (op.to - operand.shape[0]) // 2
+    return "half" if op.before == half > 0 else op.before
+
+
+def _function(name: str, *fixed: str) -> Callable[[Expressions, Expressions], Expression]:
+    """A call `name(operand, fixed, arguments)`."""
+
+    def call(operands: Expressions, arguments: Expressions) -> Expression:
+        return Call(name, (*operands, *map(Text, fixed), *arguments))
+
+    return call
+
+
+def _dropout(operands: Expressions, arguments: Expressions) -> Expression:
+    return Call("F.dropout", (*operands, *arguments, Text("training=self.training")))
+
+
+def _subsample(operands: Expressions, arguments: Expressions) -> Expression:
+    steps = [argument.flat() for argument in arguments]
+    spaced = [f":: {step}" if "." in step else f"::{step}" for step in steps]
+    return Text(f"{as_operand(operands[0])}[:, :, {', '.join(spaced)}]")
+
+
+def _chain(operator: str) -> Callable[[Expressions, Expressions], Expression]:
+    def call(operands: Expressions, arguments: Expressions) -> Expression:
+        return Chain(operator, operands)
+
+    return call
+
+
+def _concat(operands: Expressions, arguments: Expressions) -> Expression:
+    return Call("torch.cat", (ListOf(operands), Text("1")))
+
+
+_STRIDE = _attribute("stride", keyword="stride", default=1)
+_BIAS = _attribute("bias", keyword="bias", default=True)
+_WINDOW = (
+    _attribute("kernel"),
+    # A pool's stride is its kernel in torch unless it is said, so it is always said.
+    _attribute("stride", keyword="stride"),
+    _attribute("pad", keyword="padding", default=0),
+    _attribute("ceil", keyword="ceil_mode", default=False),
+)
+
+REFUSED: Mapping[type[Op], str] = {
+    Input: "an input is an argument of `forward`, not a layer",
+    Cast: "a module's precision is its parameters': use `module.to(dtype)` or `torch.autocast`",
+}
+
+EMITTERS: Mapping[type[Op], Emitter] = complete_table(
+    "torch",
+    {
+        Conv2d: Emitter(
+            "nn.Conv2d",
+            (
+                _channels("in_channels", "in_channels"),
+                _channels("out_channels", "out_channels"),
+                _attribute("kernel"),
+                _STRIDE,
+                _attribute("pad", keyword="padding", default=0),
+                _attribute("dilation", keyword="dilation", default=1),
+                _attribute("groups", keyword="groups", default=1),
+                _BIAS,
+            ),
+        ),
+        Linear: Emitter(
+            "nn.Linear",
+            (
+                _channels("in_features", "in_features"),
+                _channels("out_features", "out_features"),
+                _BIAS,
+            ),
+        ),
+        BatchNorm: Emitter(
+            "nn.BatchNorm2d",
+            (
+                _channels("channels"),
+                _attribute("eps", keyword="eps", default=1e-5),
+                _attribute("momentum", keyword="momentum", default=0.1),
+                _attribute("gamma", keyword="gamma", default=1.0),
+            ),
+        ),
+        ChannelAffine: Emitter("ChannelAffine", (_channels("channels"),)),
+        Relu: Emitter("nn.ReLU", call=_function("F.relu"), inplace=True),
+        Sigmoid: Emitter("nn.Sigmoid", call=_function("torch.sigmoid")),
+        Identity: Emitter("nn.Identity"),
+        Dropout: Emitter("nn.Dropout", (_attribute("p"),), _dropout),
+        MaxPool: Emitter("nn.MaxPool2d", _WINDOW, _function("F.max_pool2d")),
+        AvgPool: Emitter(
+            "nn.AvgPool2d",
+            (*_WINDOW, _attribute("count_pad", keyword="count_include_pad", default=True)),
+            _function("F.avg_pool2d"),
+        ),
+        GlobalAvgPool: Emitter(
+            "nn.AdaptiveAvgPool2d",
+            (Argument("size", lambda op, operand: 1, "size"),),
+            _function("F.adaptive_avg_pool2d"),
+        ),
+        Flatten: Emitter("nn.Flatten", call=_function("torch.flatten", "1")),
+        Subsample: Emitter(
+            "Subsample",
+            tuple(_attribute("stride", kind="stride", axis=axis) for axis in (0, 1)),
+            _subsample,
+        ),
+        PadChannels: Emitter(
+            "PadChannels",
+            (
+                _channels("to"),
+                Argument("before", _zeros_before, "before", keyword="before", default=0),
+            ),
+            _function("pad_channels"),
+        ),
+        Add: Emitter("", call=_chain("+")),
+        Mul: Emitter("", call=_chain("*")),
+        Concat: Emitter("", call=_concat),
+    },
+    REFUSED,
+)
+
+
+def layer_term(op: Op, operand: TensorType, *, overwrites: bool = False) -> Term:
+    """The layer with its arguments. Raises UsageError for an op that this backend refuses."""
+    emitter = EMITTERS.get(type(op))
+    if emitter is None:
+        raise UsageError(f"PyTorch cannot have `{op.name}` here: {REFUSED[type(op)]}")
+    leaves = [argument.leaf(op, operand) for argument in emitter.arguments]
+    if emitter.inplace:
+        leaves.append(Leaf(overwrites, "inplace", "inplace"))
+    return Term(LayerHead(type(op)), tuple(leaves))

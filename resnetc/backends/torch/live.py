@@ -1,0 +1,94 @@
+"""The emitted source, compiled: a live module."""
+
+from __future__ import annotations
+
+import linecache
+import math
+from types import ModuleType
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from resnetc.backends.torch.source import emit_source, factory_name
+from resnetc.diagnostics import InternalError
+from resnetc.ir import Graph, Node, Parameter
+from resnetc.ops import BatchNorm, Conv2d, Role
+from resnetc.recipes import HeNormal
+
+
+def build_module(graph: Graph, init: HeNormal | None = None, seed: int | None = None) -> nn.Module:
+    """The network as a live module in training mode, made from the source `emit_source` writes.
+
+    Its state_dict has the graph's parameters, in shape and order. Weights are set by
+    :func:`initialise`. Tracebacks and `inspect.getsource` show the source, which no file holds.
+    """
+    source = emit_source(graph, init)
+    namespace = _compiled(graph, source)
+    with torch.device("meta"):
+        module = cast("nn.Module", namespace[factory_name(graph)]())
+    _check(graph, module)
+    return initialise(module.to_empty(device="cpu"), graph, init, seed)
+
+
+def _compiled(graph: Graph, source: str) -> dict[str, Any]:
+    """The source's names. `linecache` keeps the text for tracebacks."""
+    name = f"resnetc.emitted.{graph.hash[:16]}"
+    file = f"<{name}>"
+    module = ModuleType(name)
+    # A size without a time of change is what linecache never drops.
+    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+    exec(compile(source, file, "exec"), module.__dict__)
+    return module.__dict__
+
+
+def _check(graph: Graph, module: nn.Module) -> None:
+    found = {path: tuple(tensor.shape) for path, tensor in module.state_dict().items()}
+    expected = {path: parameter.type.shape for path, parameter in graph.parameters.items()}
+    for path in {**expected, **found}:
+        if found.get(path) != expected.get(path):
+            raise InternalError(
+                f"{path} of {graph.name} is {found.get(path)} in the emitted module "
+                f"and {expected.get(path)} in the graph"
+            )
+
+
+def initialise(
+    module: nn.Module, graph: Graph, init: HeNormal | None = None, seed: int | None = None
+) -> nn.Module:
+    """Set every parameter and buffer by its role in the graph; returns the module.
+
+    Weights of convolutions are N(0, 2 / fan), fan in unless `init` says out; those of linear
+    layers always by fan in, as fan out has no meaning for a layer that nothing follows. Biases
+    are 0, scales of norms what the spec says (1 unless told), running statistics 0 and 1. One
+    seed gives the same weights on every device; without one they come from torch's generator.
+    """
+    generator = torch.Generator()
+    generator.manual_seed(
+        int(torch.empty((), dtype=torch.int64).random_()) if seed is None else seed
+    )
+    tensors = module.state_dict()
+    for node in graph:
+        for parameter in node.parameters:
+            held = tensors[parameter.path]
+            if parameter.role is Role.WEIGHT:
+                deviation = math.sqrt(2 / _fan(node, parameter, init or HeNormal()))
+                drawn = torch.empty(parameter.type.shape).normal_(0, deviation, generator=generator)
+                held.copy_(drawn)
+            else:
+                held.fill_(_start(node, parameter))
+    return module
+
+
+def _fan(node: Node, weight: Parameter, init: HeNormal) -> int:
+    """Inputs, or outputs, that one number of the layer's output, or input, is connected to."""
+    out, inside, *taps = weight.type.shape
+    if isinstance(node.op, Conv2d) and init.fan == "out":
+        return out // node.op.groups * math.prod(taps)
+    return inside * math.prod(taps)
+
+
+def _start(node: Node, parameter: Parameter) -> float:
+    if parameter.role is Role.SCALE:
+        return node.op.gamma if isinstance(node.op, BatchNorm) else 1.0
+    return 1.0 if parameter.role is Role.VARIANCE else 0.0

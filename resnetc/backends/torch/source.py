@@ -1,0 +1,238 @@
+"""A graph as the source of a Python module that needs torch alone."""
+
+from __future__ import annotations
+
+import graphlib
+import re
+from collections.abc import Iterator
+from pathlib import PurePath
+
+from resnetc import __version__
+from resnetc.backends.torch.classes import BlockClass, generalise
+from resnetc.backends.torch.constructors import Constructors, Registry, leaf_text
+from resnetc.backends.torch.forward import Forward
+from resnetc.backends.torch.helpers import HELPERS, helpers_for
+from resnetc.backends.torch.names import Namespace, class_name, function_name, is_attribute
+from resnetc.backends.torch.programs import Programs
+from resnetc.backends.torch.terms import BlockHead, Leaf, Ref, Term
+from resnetc.backends.torch.tree import Module, module_tree
+from resnetc.backends.torch.values import Values
+from resnetc.backends.torch.variants import families
+from resnetc.ir import Graph
+from resnetc.recipes import HeNormal
+
+Key = tuple[str, int]
+"""Modules of one key are tried for one class: the block's name, and a height where blocks nest in
+themselves."""
+
+
+def emit_source(graph: Graph, init: HeNormal | None = None) -> str:
+    """The network as readable Python: a class for each block, one for the network, a factory.
+
+    `state_dict` keys are the graph's parameter paths. Weights start as `init` says, by default
+    from He normal, fan in. Raises UsageError for a graph that holds casts.
+    """
+    writer = _Writer(graph)
+    classes = writer.classes()
+    body = "\n\n".join(writer.class_source(block) for block in classes)
+    factory = writer.factory_source(classes[-1])
+    start = _initialise_source(init or HeNormal())
+    text = "\n\n".join([*helpers_for(body), body, start, factory])
+    return f"{writer.header()}\n{_imports(text)}\n\n{text}"
+
+
+def factory_name(graph: Graph) -> str:
+    """The function of the emitted source that makes the network."""
+    return function_name(graph.name)
+
+
+class _Writer:
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        values = Values(graph)
+        self._root = module_tree(graph, values)
+        self._programs = Programs(graph, values)
+        self._classes: list[BlockClass] = []
+        self._constructors = Constructors(self._classes)
+        self._names = Namespace([*HELPERS, "initialise", factory_name(graph)])
+
+    # ------------------------------------------------------------------------------ classes
+
+    def classes(self) -> list[BlockClass]:
+        """All classes, each after those it uses; the network's is the last."""
+        network = self._names.claim(class_name(self.graph.name))
+        for key, modules in self._by_key().items():
+            programs = [self._programs.program(module) for module in modules]
+            for family in families(programs):
+                root = modules[0] is self._root
+                name = network if root else self._names.claim(class_name(key[0]))
+                block = generalise(family, programs, name, self.graph.name if root else key[0])
+                number = len(self._classes)
+                self._classes.append(block)
+                for place, instance in enumerate(sorted(family.instances)):
+                    term = Term(BlockHead(number), block.arguments(place))
+                    self._programs.placed[modules[instance]] = term
+        return self._classes
+
+    def _by_key(self) -> dict[Key, list[Module]]:
+        """Modules that need a class, by block, in an order in which inner blocks come first."""
+        modules = [m for m in _inner_first(self._root) if not self._programs.is_sequence(m)]
+        heights = self._heights()
+        keys = {module: (self._block_name(module), 0) for module in modules}
+        try:
+            order = list(graphlib.TopologicalSorter(self._needs(modules, keys)).static_order())
+        except graphlib.CycleError:
+            keys = {module: (self._block_name(module), heights[module]) for module in modules}
+            order = list(graphlib.TopologicalSorter(self._needs(modules, keys)).static_order())
+        found: dict[Key, list[Module]] = {key: [] for key in order}
+        for module in sorted(modules, key=lambda m: m.scope.id):
+            found[keys[module]].append(module)
+        return found
+
+    def _needs(self, modules: list[Module], keys: dict[Module, Key]) -> dict[Key, set[Key]]:
+        """For each key the keys of blocks that stand directly in its blocks."""
+        needs: dict[Key, set[Key]] = {keys[module]: set() for module in modules}
+        inside: dict[Module, set[Key]] = {}
+        for module in _inner_first(self._root):
+            found = {key for inner in module.modules for key in inside[inner]}
+            inside[module] = {keys[module]} if module in keys else found
+            if module in keys:
+                needs[keys[module]] |= found
+        return needs
+
+    def _heights(self) -> dict[Module, int]:
+        heights: dict[Module, int] = {}
+        for module in _inner_first(self._root):
+            heights[module] = 1 + max((heights[inner] for inner in module.modules), default=0)
+        return heights
+
+    def _block_name(self, module: Module) -> str:
+        """The block, or for a sequence that needs a class the label it was given."""
+        if module is self._root:
+            return ""
+        if module.scope.block != "seq":
+            return module.scope.block
+        labels = [part for part in module.scope.path.split(".") if not part.isdigit()]
+        return labels[-1] if labels else "sequence"
+
+    # ------------------------------------------------------------------------------- source
+
+    def header(self) -> str:
+        """The comment that says what the file is and what it was made from."""
+        span = self.graph.scopes[0].span
+        origin = "" if span is None else f" from {PurePath(span.source.name).name}"
+        inputs = " and ".join(str(node.type) for node in self.graph.inputs)
+        outputs = " and ".join(str(self.graph[i].type) for i in self.graph.outputs.values())
+        return (
+            f"# {_one_line(self.graph.name)}: {inputs} in, {outputs} out.\n"
+            f"# Written by resnetc {__version__}{_one_line(origin)}; needs torch alone.\n"
+            f"# Graph {self.graph.hash}.\n"
+        )
+
+    def class_source(self, block: BlockClass) -> str:
+        """One class statement."""
+        network = block is self._classes[-1]
+        registry = Registry(block, self._constructors)
+        constructor = list(self._constructor(block, registry, network=network))
+        forward = Forward(block, registry.access, commented=network)
+        arguments = [n if is_attribute(n) else f"x{i}" for i, n in enumerate(block.program.inputs)]
+        signature = "".join(f", {name}: Tensor" for name in arguments)
+        outputs = list(self.graph.outputs) if network else []
+        result = _result_type(len(block.program.outputs), named=network)
+        lines = [
+            f"class {block.name}({registry.base}):",
+            f'    """{_docstring(block, network=network)}"""',
+            "",
+            *constructor,
+            "",
+            f"    def forward(self{signature}) -> {result}:",
+            *forward.lines(8, arguments, outputs),
+        ]
+        return "\n".join(lines) + "\n"
+
+    def _constructor(
+        self, block: BlockClass, registry: Registry, *, network: bool
+    ) -> Iterator[str]:
+        parameters = "".join(
+            f", {p.name}: {p.annotation}" + ("" if p.default is None else f" = {leaf_text(d)}")
+            for p in block.parameters
+            for d in [Leaf(0 if p.default is None else p.default, p.name, p.kind)]
+        )
+        yield f"    def __init__(self{parameters}):"
+        yield from registry.lines(8)
+        steps = (step.term for step in block.program.steps if step.term is not None)
+        leaves = (leaf for term in steps for leaf in term.leaves())
+        saved = dict.fromkeys(leaf.value.name for leaf in leaves if isinstance(leaf.value, Ref))
+        for name in saved:
+            yield f"        self.{name} = {name}"
+        for option in block.options:
+            if option.member is None:
+                yield f"        self.{option.name} = {option.condition}"
+        if network:
+            yield "        initialise(self)"
+
+    def factory_source(self, network: BlockClass) -> str:
+        """The function that makes the network."""
+        return (
+            f"def {factory_name(self.graph)}() -> {network.name}:\n"
+            f'    """{_one_line(self.graph.name)} with new weights."""\n'
+            f"    return {network.name}()\n"
+        )
+
+
+def _inner_first(root: Module) -> list[Module]:
+    """All modules, each after those in it."""
+    found = []
+    stack = [root]
+    while stack:
+        module = stack.pop()
+        found.append(module)
+        stack.extend(module.modules)
+    return found[::-1]
+
+
+def _result_type(outputs: int, *, named: bool) -> str:
+    if outputs == 0:
+        return "None"
+    if outputs == 1:
+        return "Tensor"
+    return "dict[str, Tensor]" if named else f"tuple[{', '.join(['Tensor'] * outputs)}]"
+
+
+def _docstring(block: BlockClass, *, network: bool) -> str:
+    name = _one_line(block.block)
+    if network:
+        return f"The network `{name}`."
+    return f"The block `{name}`" + (f"; {block.uses} of them." if block.uses > 1 else ".")
+
+
+def _one_line(text: str) -> str:
+    """Text that is safe in a comment or docstring."""
+    return re.sub(r'[\s\\"]+', " ", text)
+
+
+def _imports(body: str) -> str:
+    """The imports that a body needs."""
+    found = []
+    if re.search(r"\btorch\.", body):
+        found.append("import torch")
+    if re.search(r"\bF\.", body):
+        found.append("import torch.nn.functional as F")
+    return "\n".join([*found, "from torch import Tensor, nn"]) + "\n"
+
+
+def _initialise_source(init: HeNormal) -> str:
+    if init.fan == "in":
+        fan = "fan = module.weight[0].numel()"
+    else:
+        fan = 'fan = module.weight[:, 0].numel() // getattr(module, "groups", 1)'
+    return f'''\
+def initialise(network: nn.Module) -> None:
+    """Weights from N(0, 2 / fan {init.fan}), biases 0 (He et al., arXiv 1502.01852)."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            {fan}
+            nn.init.normal_(module.weight, std=(2 / fan) ** 0.5)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+'''

@@ -1,0 +1,179 @@
+"""The tree of modules: which scopes of a graph become modules of their own.
+
+A scope becomes a module when it can be called as one: its nodes stand together, nothing from
+outside lies under its path, and no other scope has that path. Any other scope is inlined: its
+layers are registered under the same paths, but the module above computes with them. So the worst
+that an odd graph gets is a long `forward`, never another result or another parameter name.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from operator import itemgetter
+
+from resnetc.backends.torch.values import Values
+from resnetc.diagnostics import InternalError
+from resnetc.ir import Graph, Node, NodeId, Scope
+from resnetc.ops import Input
+
+
+@dataclass(eq=False)
+class Module:
+    """A scope that becomes a module.
+
+    `items` are its own nodes (with those of inlined scopes) and the modules in it, in the graph's
+    order. `reads` are the values that come from outside, in order of first use; `results` those
+    that outsiders read, none for a module whose work no output needs.
+    """
+
+    scope: Scope
+    items: list[Node | Module] = field(default_factory=list)
+    reads: tuple[NodeId, ...] = ()
+    results: tuple[NodeId, ...] = ()
+
+    @property
+    def modules(self) -> Iterator[Module]:
+        return (item for item in self.items if isinstance(item, Module))
+
+
+def module_path(node: Node) -> str | None:
+    """Path of the module that holds a node's parameters; None for a node without any.
+
+    Raises InternalError when the parameters do not lie in one module under their op's names.
+    """
+    found = None
+    for parameter, spec in zip(node.parameters, node.op.parameters(), strict=True):
+        module, _, name = parameter.path.rpartition(".")
+        if name != spec.name or found not in (None, module):
+            raise InternalError(f"{parameter.path} of {node.name} is not a torch layer's parameter")
+        found = module
+    return found
+
+
+def module_tree(graph: Graph, values: Values) -> Module:
+    """The network's module, with all others in it."""
+    scopes = _Scopes(graph, values)
+    modules = {scope.id: Module(scope) for scope in graph.scopes if scopes.is_module(scope)}
+    placed: list[tuple[int, int, Node | Module]] = [
+        (values.position[node.id], scopes.module_of[node.scope], node)
+        for node in graph
+        if not isinstance(node.op, Input)
+    ]
+    placed += [
+        (scopes.extent[scope_id].first, scopes.module_of[module.scope.parent], module)
+        for scope_id, module in modules.items()
+        if module.scope.parent is not None
+    ]
+    for _, scope_id, item in sorted(placed, key=itemgetter(0)):
+        modules[scope_id].items.append(item)
+    for module in reversed(modules.values()):
+        _find_crossings(module, values, scopes.extent[module.scope.id])
+    root = modules[graph.scopes[0].id]
+    root.reads = tuple(node.id for node in graph.inputs)
+    root.results = tuple(values.source[i] for i in graph.outputs.values())
+    return root
+
+
+def _find_crossings(module: Module, values: Values, extent: _Extent) -> None:
+    """Fill in `reads` and `results`, those of the modules inside being known."""
+    reads: dict[NodeId, None] = {}
+    results: list[NodeId] = []
+    for item in module.items:
+        if isinstance(item, Module):
+            read, made = item.reads, item.results
+        elif values.computed(item):
+            read, made = values.operands(item), (item.id,)
+        else:
+            continue
+        reads.update(dict.fromkeys(i for i in read if values.position[i] not in extent))
+        results += [i for i in made if values.last_read.get(i, -1) > extent.last]
+    module.reads, module.results = tuple(reads), tuple(results)
+
+
+@dataclass
+class _Extent:
+    """The positions a scope's nodes take up: first, last, and how many there are."""
+
+    first: int
+    last: int = -1
+    nodes: int = 0
+
+    def __contains__(self, position: int) -> bool:
+        return self.first <= position <= self.last
+
+    def add(self, first: int, last: int, nodes: int) -> None:
+        self.first, self.last = min(self.first, first), max(self.last, last)
+        self.nodes += nodes
+
+
+class _Scopes:
+    """Which scopes can be called; `module_of` leads from a scope to the module it is part of."""
+
+    def __init__(self, graph: Graph, values: Values) -> None:
+        self.values = values
+        self._graph = graph
+        self._by_id = {scope.id: scope for scope in graph.scopes}
+        self._taken = Counter(scope.path for scope in graph.scopes if self._is_labelled(scope))
+        self.extent = self._extents()
+        self._crowded = self._find_crowded()
+        self.module_of: dict[int, int] = {}
+        for scope in graph.scopes:
+            above = None if scope.parent is None else self.module_of[scope.parent]
+            self.module_of[scope.id] = scope.id if above is None or self._callable(scope) else above
+
+    def is_module(self, scope: Scope) -> bool:
+        return self.module_of[scope.id] == scope.id
+
+    def _is_labelled(self, scope: Scope) -> bool:
+        return scope.parent is None or scope.path != self._by_id[scope.parent].path
+
+    def _callable(self, scope: Scope) -> bool:
+        extent = self.extent[scope.id]
+        together = extent.nodes == extent.last - extent.first + 1
+        alone = self._taken[scope.path] == 1 and scope.path not in self._crowded
+        return self._is_labelled(scope) and extent.nodes > 0 and together and alone
+
+    def _extents(self) -> dict[int, _Extent]:
+        extents = {scope.id: _Extent(len(self._graph)) for scope in self._graph.scopes}
+        for node in self._graph:
+            position = self.values.position[node.id]
+            if position >= 0:
+                extents[node.scope].add(position, position, 1)
+        for scope in reversed(self._graph.scopes):
+            inner = extents[scope.id]
+            if scope.parent is not None and inner.nodes:
+                extents[scope.parent].add(inner.first, inner.last, inner.nodes)
+        return extents
+
+    def _find_crowded(self) -> set[str]:
+        """Paths of scopes under which something lies that is not in the scope."""
+        scope_paths = set(self._taken) - {""}
+        crowded: set[str] = set()
+        places = [(scope.path, scope) for scope in self._graph.scopes]
+        places += [
+            (path, self._by_id[node.scope])
+            for node in self._graph
+            if (path := module_path(node)) is not None
+        ]
+        for path, scope in places:
+            inside = {above.path for above in self._above(scope)}
+            crowded.update(p for p in _prefixes(path) if p in scope_paths and p not in inside)
+        return crowded
+
+    def _above(self, scope: Scope) -> Iterator[Scope]:
+        yield scope
+        while scope.parent is not None:
+            scope = self._by_id[scope.parent]
+            yield scope
+
+
+def _prefixes(path: str) -> Iterator[str]:
+    """`a`, `a.b` and `a.b.c` of `a.b.c`."""
+    end = path.find(".")
+    while end >= 0:
+        yield path[:end]
+        end = path.find(".", end + 1)
+    if path:
+        yield path
