@@ -13,9 +13,9 @@ from resnetc.diagnostics import CompileError, Diagnostic, Label, Span, suggest
 from resnetc.lang import syntax as s
 from resnetc.lang.evaluate import Env, Evaluator
 from resnetc.lang.expectations import Expectation
-from resnetc.lang.mistake import Mistake, Poisoned
+from resnetc.lang.mistake import Abandon, Mistake, Poisoned
 from resnetc.lang.place import Placer
-from resnetc.lang.record import Budget, CheckedNetwork, Recorder
+from resnetc.lang.record import CheckedNetwork, Recorder
 from resnetc.lang.site import Site
 from resnetc.lang.values import POISON, Poison, Tensor, show, type_name
 from resnetc.lang.variants import Derived
@@ -64,8 +64,6 @@ class Elaborator:
             self._bind_network(decl, env)
             self._statements(decl.body, env, site)
             self._finish_output(site, decl)
-        except Budget as error:
-            self._report(error.diagnostic, site)
         except Mistake as error:
             self._report(error.diagnostic, site)
         except Poisoned:
@@ -134,7 +132,7 @@ class Elaborator:
     def _statement(self, statement: s.Stmt, env: Env, site: Site) -> None:
         try:
             self._by_type[type(statement)](statement, env, site)
-        except Budget:
+        except Abandon:
             raise
         except Mistake as error:
             self._report(error.diagnostic, site)
@@ -189,8 +187,9 @@ class Elaborator:
         if self.evaluate.typed(statement.test, env, bool, "bool"):
             return
         reason = self.evaluate(statement.reason, env)
-        facts = [f"{name} = {show(env.find(name)[1])}" for name in names_in(statement.test)]
-        raise Mistake("E0407", str(reason), statement.test.span, "this does not hold", notes=facts)
+        names = [name for name in names_in(statement.test) if env.find(name)[0]]
+        facts = [f"{name} = {show(env.find(name)[1])}" for name in names]
+        raise Abandon("E0407", str(reason), statement.test.span, "this does not hold", notes=facts)
 
     def _expect(self, statement: s.Expect, env: Env, site: Site) -> None:
         for setting in statement.settings:

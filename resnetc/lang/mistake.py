@@ -29,6 +29,10 @@ class Mistake(Exception):  # noqa: N818 - the language's word for it
         self.diagnostic = Diagnostic(code, message, label, secondary, tuple(notes), advice)
 
 
+class Abandon(Mistake):
+    """A mistake after which nothing in the network means anything: its elaboration ends."""
+
+
 class Poisoned(Exception):  # noqa: N818 - not an error: it has been reported
     """An expression depends on a value whose error has been reported; say nothing more."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from resnetc.diagnostics import Label, Span
-from resnetc.lang.mistake import Mistake
+from resnetc.lang.mistake import Abandon, Mistake
 from resnetc.lang.values import Tensor
 from resnetc.ops import Op
 from resnetc.shapes import TensorType
@@ -114,11 +114,4 @@ class Recorder:
 
     def _spend(self, span: Span) -> None:
         if len(self.ops) + len(self.blocks) >= MAX_NODES:
-            raise Budget(span)
-
-
-class Budget(Mistake):
-    """Too many layers: ends the elaboration of the network at once."""
-
-    def __init__(self, span: Span) -> None:
-        super().__init__("E0601", f"stopped after {MAX_NODES:,} layers", span)
+            raise Abandon("E0601", f"stopped after {MAX_NODES:,} layers", span)
