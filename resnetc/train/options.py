@@ -1,0 +1,42 @@
+"""What a caller may ask of a training run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+RUNS = Path("runs")
+"""Where runs go that are not given a place: runs/NETWORK/RUN-ID."""
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """A request to train; what is None or empty is left to the recipe or the machine.
+
+    `data` is NAME or NAME:PATH, `recipe` the name of one of the file's recipes or of a preset,
+    `overrides` are KEY=VALUE of the recipe. `batch` is the global batch. `device` is "auto",
+    "cpu", "cuda" or "cuda:N". `workers` and `threads` are numbers of processes that read images
+    and of CPU threads that compute. `checkpoint_every` is in iterations, None for at every
+    evaluation; `keep` checkpoints and the best are kept.
+    """
+
+    data: str | None = None
+    recipe: str | None = None
+    overrides: tuple[str, ...] = ()
+    iterations: int | None = None
+    epochs: int | None = None
+    batch: int | None = None
+    lr: float | None = None
+    precision: Literal["fp32", "bf16"] | None = None
+    seed: int = 0
+    device: str = "auto"
+    out: Path | None = None
+    resume: bool = False
+    channels_last: bool = False
+    deterministic: bool = False
+    workers: int | None = None
+    threads: int | None = None
+    checkpoint_every: int | None = None
+    keep: int = 3
+    progress: bool = True

@@ -1,0 +1,112 @@
+"""The learning rate as a small state machine whose state is saved with every checkpoint.
+
+Warm-ups come first, one after the other, each at its own rate until its condition holds or its
+iterations are over. Then the rate is the optimizer's, times the factor of every milestone passed,
+times the factor of every plateau met. Milestones count from the first iteration of the run,
+warm-up included ("The rest of the learning schedule is as done previously", section 4.2).
+"""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from resnetc.diagnostics import UsageError
+from resnetc.recipes import Condition, Plateau, Recipe, Step, Warmup
+
+_RELATIONS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+
+
+@dataclass
+class ScheduleState:
+    """What has happened so far: warm-ups over, drops on plateaus, the plateau's bookkeeping."""
+
+    warmups_done: int = 0
+    warmup_began: int = 0
+    drops: int = 0
+    best: float | None = None
+    evaluations_since: int = 0
+
+
+class Schedule:
+    """The learning rate of each step. Raises UsageError for a schedule that cannot be run."""
+
+    def __init__(self, recipe: Recipe, state: ScheduleState | None = None) -> None:
+        self._base = recipe.optimizer.lr
+        self._warmups = [part for part in recipe.schedule if isinstance(part, Warmup)]
+        self._steps = [part for part in recipe.schedule if isinstance(part, Step)]
+        plateaus = [part for part in recipe.schedule if isinstance(part, Plateau)]
+        if len(plateaus) > 1:
+            raise UsageError("a schedule may hold one plateau, not several")
+        if any(w.until is None and w.iterations is None for w in self._warmups):
+            raise UsageError("a warmup needs `until` or `iterations`, or it would never end")
+        self._plateau = plateaus[0] if plateaus else None
+        self.state = state or ScheduleState()
+
+    @property
+    def phase(self) -> str:
+        """Where the schedule stands, in words."""
+        if self._warmup is not None:
+            return f"warm-up {self.state.warmups_done + 1} of {len(self._warmups)}"
+        return f"main, {self.state.drops} drops on plateaus" if self._plateau else "main"
+
+    @property
+    def _warmup(self) -> Warmup | None:
+        done = self.state.warmups_done
+        return self._warmups[done] if done < len(self._warmups) else None
+
+    def lr(self, step: int) -> float:
+        """The rate of a step, from 0. Ends a warm-up whose iterations are over."""
+        while (warmup := self._warmup) and self._is_over(warmup, step):
+            self._end_warmup(step)
+        if warmup is not None:
+            return warmup.lr
+        lr = self._base
+        for part in self._steps:
+            lr *= part.factor ** sum(step >= milestone for milestone in part.at)
+        return self._dropped(lr)
+
+    def after_training(self, step: int, train_error: float) -> None:
+        """Told the running mean of the training error, in [0, 1], before step `step`."""
+        warmup = self._warmup
+        if warmup is not None and warmup.until is not None and _holds(warmup.until, train_error):
+            self._end_warmup(step)
+
+    def after_evaluation(self, error: float) -> bool:
+        """Told an evaluation's error, in [0, 1]; says whether the rate was dropped."""
+        if self._plateau is None or self._warmup is not None:
+            return False
+        state, rule = self.state, self._plateau
+        if state.best is None or error < state.best - rule.threshold:
+            state.best, state.evaluations_since = error, 0
+            return False
+        state.evaluations_since += 1
+        if state.evaluations_since < rule.patience or self._dropped(self._base) <= rule.min_lr:
+            return False
+        state.drops, state.evaluations_since = state.drops + 1, 0
+        return True
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self.state), "phase": self.phase}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Go on from what `to_json` gave."""
+        known = {name: saved[name] for name in asdict(self.state)}
+        self.state = ScheduleState(**known)
+
+    def _is_over(self, warmup: Warmup, step: int) -> bool:
+        return warmup.iterations is not None and step - self.state.warmup_began >= warmup.iterations
+
+    def _end_warmup(self, step: int) -> None:
+        self.state.warmups_done += 1
+        self.state.warmup_began = step
+
+    def _dropped(self, lr: float) -> float:
+        if self._plateau is None or not self.state.drops:
+            return lr
+        return max(lr * self._plateau.factor**self.state.drops, min(lr, self._plateau.min_lr))
+
+
+def _holds(condition: Condition, train_error: float) -> bool:
+    return bool(_RELATIONS[condition.relation](train_error, condition.number))

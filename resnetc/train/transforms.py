@@ -1,0 +1,231 @@
+"""The recipes' transforms, applied to whole batches.
+
+An image is [batch, channels, height, width]: uint8 while it is only moved about, float32 in [0, 1]
+from the first transform that changes values, and at the end. A single image of a folder is a batch
+of one, so there is one implementation of every transform, and one meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as images_of
+
+from resnetc.diagnostics import UsageError
+from resnetc.recipes import (
+    CenterCrop,
+    DivideStd,
+    HorizontalFlip,
+    Pad,
+    PcaColor,
+    RandomCrop,
+    ResizeShorter,
+    SubtractMean,
+    SubtractPixelMean,
+    Transform,
+)
+from resnetc.train.draws import Samples
+
+Size = tuple[int, int]
+
+VALUE_TRANSFORMS = (SubtractMean, SubtractPixelMean, DivideStd, PcaColor)
+"""Transforms that change values; the others only move pixels."""
+
+# Of RGB in [0, 1]: fb.resnet.torch, datasets/imagenet.lua and transforms.lua. Neither the ResNet
+# paper nor AlexNet's prints them.
+PCA_EIGENVALUES = (0.2175, 0.0188, 0.0045)
+PCA_EIGENVECTORS = (  # rows are R, G, B; columns are components
+    (-0.5675, 0.7192, 0.4009),
+    (-0.5808, -0.0045, -0.8140),
+    (-0.5836, -0.6948, 0.4203),
+)
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Of the training set's images in [0, 1], at the network's input size, float32.
+
+    `mean` is an image [C, H, W]; `pixel_mean` and `std` are [C].
+    """
+
+    mean: Tensor
+    pixel_mean: Tensor
+    std: Tensor
+
+    def to(self, device: torch.device) -> Statistics:
+        return Statistics(self.mean.to(device), self.pixel_mean.to(device), self.std.to(device))
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {"mean": self.mean, "pixel_mean": self.pixel_mean, "std": self.std}
+
+
+def as_float(images: Tensor) -> Tensor:
+    """Float32 in [0, 1] from uint8; floats pass through."""
+    return images if images.is_floating_point() else images.float() / 255.0
+
+
+def apply(
+    transforms: Sequence[Transform],
+    images: Tensor,
+    samples: Samples,
+    statistics: Statistics | None,
+    first_slot: int = 0,
+) -> Tensor:
+    """The images after all transforms; the n-th draws from slot `first_slot + n`.
+
+    `statistics` may be None where no transform needs them. Shapes are what `final_size` says.
+    """
+    for slot, transform in enumerate(transforms, first_slot):
+        images = _APPLY[type(transform)](transform, images, samples, slot, statistics)
+    return images
+
+
+# ------------------------------------------------------------------------------- moving pixels
+
+
+def _resize_shorter(
+    t: ResizeShorter, images: Tensor, samples: Samples, slot: int, _: Any
+) -> Tensor:
+    low, high = t.size
+    shorter = low if low == high else low + int(samples.integers(high - low + 1, slot)[0])
+    bilinear = v2.InterpolationMode.BILINEAR
+    resized: Tensor = images_of.resize(images, [shorter], interpolation=bilinear, antialias=True)
+    return resized
+
+
+def _random_crop(t: RandomCrop, images: Tensor, samples: Samples, slot: int, _: Any) -> Tensor:
+    """A gather over the batch: no image is looked at on the host."""
+    height, width = _roomy(images, t.size)
+    tops = samples.integers(height - t.size + 1, slot, 0)
+    lefts = samples.integers(width - t.size + 1, slot, 1)
+    window = torch.arange(t.size, device=images.device)
+    rows = (tops[:, None] + window)[:, None, :, None]
+    columns = (lefts[:, None] + window)[:, None, None, :]
+    batch = torch.arange(images.shape[0], device=images.device)[:, None, None, None]
+    channels = torch.arange(images.shape[1], device=images.device)[None, :, None, None]
+    return images[batch, channels, rows, columns]
+
+
+def _center_crop(t: CenterCrop, images: Tensor, samples: Samples, slot: int, _: Any) -> Tensor:
+    height, width = _roomy(images, t.size)
+    top, left = (height - t.size) // 2, (width - t.size) // 2
+    return images[..., top : top + t.size, left : left + t.size]
+
+
+def _pad(t: Pad, images: Tensor, samples: Samples, slot: int, _: Any) -> Tensor:
+    return F.pad(images, (t.pixels,) * 4)
+
+
+def _flip(t: HorizontalFlip, images: Tensor, samples: Samples, slot: int, _: Any) -> Tensor:
+    mirrored = samples.uniform(slot) < t.p
+    return torch.where(mirrored[:, None, None, None], images.flip(-1), images)
+
+
+def _roomy(images: Tensor, crop: int) -> Size:
+    height, width = images.shape[-2:]
+    if min(height, width) < crop:
+        raise UsageError(
+            f"cannot crop {crop}x{crop} from an image of {height}x{width}; resize it first"
+        )
+    return height, width
+
+
+# ------------------------------------------------------------------------------ changing values
+
+
+def _subtract_mean(
+    t: SubtractMean, images: Tensor, samples: Samples, slot: int, s: Statistics
+) -> Tensor:
+    return as_float(images) - s.mean
+
+
+def _subtract_pixel_mean(
+    t: SubtractPixelMean, images: Tensor, samples: Samples, slot: int, s: Statistics
+) -> Tensor:
+    return as_float(images) - s.pixel_mean[:, None, None]
+
+
+def _divide_std(t: DivideStd, images: Tensor, samples: Samples, slot: int, s: Statistics) -> Tensor:
+    return as_float(images) / s.std[:, None, None]
+
+
+def _pca_color(t: PcaColor, images: Tensor, samples: Samples, slot: int, _: Any) -> Tensor:
+    """Adds `vectors @ (weights * values)` to every pixel of an image."""
+    values = torch.tensor(PCA_EIGENVALUES, dtype=torch.float64, device=images.device)
+    vectors = torch.tensor(PCA_EIGENVECTORS, dtype=torch.float64, device=images.device)
+    weights = samples.normal(slot, 3) * t.std
+    shift = (weights * values) @ vectors.T
+    return as_float(images) + shift.float()[:, :, None, None]
+
+
+_APPLY: dict[type, Callable[[Any, Tensor, Samples, int, Any], Tensor]] = {
+    ResizeShorter: _resize_shorter,
+    RandomCrop: _random_crop,
+    CenterCrop: _center_crop,
+    Pad: _pad,
+    HorizontalFlip: _flip,
+    SubtractMean: _subtract_mean,
+    SubtractPixelMean: _subtract_pixel_mean,
+    DivideStd: _divide_std,
+    PcaColor: _pca_color,
+}
+
+# ------------------------------------------------------------------------------------- geometry
+
+
+def size_after(transform: Transform, size: Size | None) -> Size | None:
+    """The images' size after a transform; None where images differ in size."""
+    if isinstance(transform, RandomCrop | CenterCrop):
+        return transform.size, transform.size
+    if isinstance(transform, ResizeShorter):
+        square = size is not None and size[0] == size[1] and transform.size[0] == transform.size[1]
+        return (transform.size[0], transform.size[0]) if square else None
+    if isinstance(transform, Pad) and size is not None:
+        return size[0] + 2 * transform.pixels, size[1] + 2 * transform.pixels
+    return size
+
+
+def check(transforms: Sequence[Transform], size: Size | None, wanted: tuple[int, ...]) -> None:
+    """Raise UsageError unless images of `size` end as the network's input `wanted` = (C, H, W)."""
+    channels, *rest = wanted
+    for transform in transforms:
+        if isinstance(transform, SubtractMean) and size != tuple(rest):
+            raise UsageError(
+                f"`subtract_mean` subtracts an image of {_by(rest)}, but images are "
+                f"{_by(size)} there; place it before `pad` or after the crop"
+            )
+        if isinstance(transform, PcaColor) and channels != 3:
+            raise UsageError("`pca_color` needs a network with three input channels")
+        if isinstance(transform, RandomCrop | CenterCrop) and size and min(size) < transform.size:
+            raise UsageError(
+                f"`{transform.word}({transform.size})` does not fit into images of {_by(size)}"
+            )
+        size = size_after(transform, size)
+    if size != tuple(rest):
+        raise UsageError(
+            f"the recipe's transforms make images of {_by(size)}, the network takes {_by(rest)}; "
+            f"give it another size in the recipe, or override `augment` and `evaluate`"
+        )
+
+
+def _by(size: Sequence[int] | None) -> str:
+    return "differing sizes" if size is None else "x".join(map(str, size))
+
+
+def per_image_part(transforms: Sequence[Transform], size: Size | None) -> int:
+    """How many leading transforms must run image by image, because sizes differ until then.
+
+    `size` is that of all images, None where they differ.
+    """
+    alone = 0
+    for i, transform in enumerate(transforms, 1):
+        before, size = size, size_after(transform, size)
+        if before is None or size is None:
+            alone = i
+    return alone
