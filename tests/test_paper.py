@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from small_graphs import Builder, imagenet_resnet
+from small_graphs import Builder, cifar_resnet, imagenet_resnet
 
 from resnetc import resources
 from resnetc.analysis import PaperReport, check_paper, render
@@ -16,7 +16,17 @@ from resnetc.analysis.paper import Verdict
 from resnetc.diagnostics import UsageError
 from resnetc.driver import Network, load
 from resnetc.ir import Graph
-from resnetc.ops import BatchNorm, Conv2d, Flatten, GlobalAvgPool, Linear, Mul, Relu, Sigmoid
+from resnetc.ops import (
+    BatchNorm,
+    Conv2d,
+    Flatten,
+    GlobalAvgPool,
+    Linear,
+    MaxPool,
+    Mul,
+    Relu,
+    Sigmoid,
+)
 
 TABLES: dict[str, Any] = json.loads(resources.paper_tables().read_text(encoding="utf-8"))
 
@@ -240,6 +250,32 @@ def test_a_wider_layer_is_found_and_named() -> None:
     report = check_paper(load("resnet18", {"depths": "[2, 2, 2, 3]"}).graph, "table1/18")
     assert {"conv5_x", "weighted layers", "parameters, recounted"} <= _differing(report)
     assert "conv2_x" not in _differing(report)
+
+
+def _without_last_relu(graph: Graph) -> Graph:
+    nodes = list(graph)
+    (relu,) = (node for node in nodes if node.name == "layer3.2.relu")
+    users = [replace(n, inputs=relu.inputs) if relu.id in n.inputs else n for n in nodes]
+    return Graph(graph.name, [n for n in users if n.id != relu.id], graph.outputs)
+
+
+def test_a_block_without_relu_after_the_addition_differs() -> None:
+    report = check_paper(_without_last_relu(cifar_resnet(20)), "table6/20")
+    assert _differing(report) == {"ReLU", "layer by layer"}
+    assert "joined or classified otherwise" in render(report)
+
+
+def test_the_authors_pooling_is_not_remarked_on() -> None:
+    graph = load("resnet18").graph
+    caffe = [
+        replace(node, op=replace(node.op, pad=(0, 0), ceil=True))
+        if isinstance(node.op, MaxPool)
+        else node
+        for node in graph
+    ]
+    report = check_paper(Graph("caffe", caffe, graph.outputs), "table1/18")
+    assert report.holds
+    assert report.notes == ()
 
 
 def _toy(norm_after_add: bool = False, gated: bool = False) -> Graph:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from functools import cache
 from typing import Any, Literal
 
@@ -27,9 +28,10 @@ class Printed:
 
         The paper rounds most figures and cuts some off: ResNet-50's 3.858e9 stand there as 3.8e9.
         """
-        step = 10.0 ** -len(str(self.number).partition(".")[2])
-        beyond = count / self.unit - self.number
-        return abs(beyond) <= step / 2 or 0 <= beyond < step
+        printed = Decimal(str(self.number))
+        last_digit = Decimal(1).scaleb(int(printed.as_tuple().exponent))
+        beyond = Decimal(count) / self.unit - printed
+        return abs(beyond) <= last_digit / 2 or 0 <= beyond < last_digit
 
     def __str__(self) -> str:
         return f"{self.number} x 1e{len(str(self.unit)) - 1}"
