@@ -10,9 +10,8 @@ import pytest
 from small_graphs import Builder, cifar_resnet, imagenet_resnet
 
 from resnetc import resources
-from resnetc.analysis import PaperReport, check_paper, render
 from resnetc.analysis.claims import claims, find_claim
-from resnetc.analysis.paper import Verdict
+from resnetc.analysis.paper import PaperReport, Verdict, check_paper, render
 from resnetc.diagnostics import UsageError
 from resnetc.driver import Network, load
 from resnetc.ir import Graph

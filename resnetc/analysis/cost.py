@@ -8,18 +8,18 @@ from resnetc.analysis.memory import inference_bytes, training_bytes
 from resnetc.ir import Graph, Node, NodeId
 
 CONVENTIONS = {
-    "params": "trainable numbers: weights, biases, scales and shifts",
+    "params": "trainable numbers: weights, biases, scales, shifts",
     "buffers": "numbers kept but not trained: running statistics and their counters",
-    "macs": "multiply-accumulates of convolutions and matrix products, per sample: what the paper "
-    'calls "FLOPs"',
-    "flops": "2 per multiply-accumulate, plus one per element and operand for additions, "
-    "activations and pooling windows, plus 2 per element for a batch norm",
-    "activations": "elements that ops write, per sample; the input and views are not written",
-    "peak_inference_bytes": "most bytes of input and activations alive at once, per sample: a "
-    "tensor lives until its last reader has run; no op works in place, none is fused",
-    "peak_training_bytes": "the same for forward and backward: what gradients are computed from "
-    "is held until they are, every gradient of an activation has memory of its own; without "
-    "gradients of parameters, optimizer state and workspace",
+    "macs": "multiply-accumulates of convolutions and matrix products; the paper's FLOPs",
+    "flops": "2 per multiply-accumulate, 2 per element of a batch norm, 1 per element of an "
+    "activation, an addition, a bias and a pooling window",
+    "activations": "elements written; the input and views are not",
+    "peak_inference_bytes": "most bytes of input and activations alive at once, each until its "
+    "last reader has run; nothing fused or in place",
+    "peak_training_bytes": "the same over forward and backward: what a gradient is computed from "
+    "is kept until then, each gradient has memory of its own; weights, their gradients, optimizer "
+    "state and workspace not included",
+    "receptive_field": "input pixels an element depends on, padding included",
 }
 """What each figure counts, in words."""
 

@@ -1,0 +1,108 @@
+"""`resnetc info`: what a network costs and sees, stage by stage."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from resnetc.analysis import Cost, StageReport, stages
+from resnetc.analysis.cost import CONVENTIONS
+from resnetc.cli.arguments import json_option, load_network, network_argument, set_option
+from resnetc.driver import Network
+
+
+@click.command()
+@network_argument
+@set_option
+@json_option
+def info(network: str, settings: tuple[str, ...], as_json: bool) -> None:
+    """Print per stage: output, parameters, MACs, FLOPs, receptive field, memory.
+
+    All figures are of one sample.
+    """
+    net = load_network(network, settings)
+    rows = stages(net.graph)
+    if as_json:
+        click.echo(json.dumps(_document(net, rows), indent=2))
+    else:
+        _print_table(net, rows)
+
+
+def _document(net: Network, rows: Sequence[StageReport]) -> dict[str, Any]:
+    graph = net.graph
+    return {
+        "network": net.name,
+        "reference": net.reference,
+        "settings": net.settings,
+        "meta": net.meta,
+        "hash": graph.hash,
+        "nodes": len(graph),
+        "inputs": {node.name: list(node.type.shape) for node in graph.inputs},
+        "outputs": {
+            name: list(graph[node_id].type.shape) for name, node_id in graph.outputs.items()
+        },
+        "stages": [row.to_json() for row in rows],
+        "total": {"layers": sum(row.layers for row in rows), **net.cost.to_json()},
+        "conventions": CONVENTIONS,
+    }
+
+
+def _print_table(net: Network, rows: Sequence[StageReport]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    inputs = ", ".join(f"{node.name} {node.type}" for node in net.graph.inputs)
+    unit, letter = (1e9, "G") if net.cost.macs >= 1e9 else (1e6, "M")
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_footer=True)
+    headings = ["params", f"{letter}MACs", f"{letter}FLOPs", "field", "act.", "run", "train"]
+    table.add_column("stage", "total")
+    table.add_column("output")
+    for heading, total in zip(headings, _cells(net.cost, "", unit), strict=True):
+        table.add_column(heading, total, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(row.label, str(row.output), *_cells(row.cost, _field(row), unit))
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 100
+    legend = Table.grid(padding=(0, 2), pad_edge=True)
+    for name, meaning in _legend(net.cost, letter).items():
+        legend.add_row(name, meaning, style="dim")
+    console.print(Text(f"{net.name}, of one {inputs}", style="bold"))
+    console.print(table, legend)
+
+
+def _cells(cost: Cost, field: str, unit: float) -> list[str]:
+    digits = 4 if unit == 1e9 else 3
+    return [
+        f"{cost.params:,}",
+        f"{cost.macs / unit:.{digits}f}",
+        f"{cost.flops / unit:.{digits}f}",
+        field,
+        f"{cost.activations / 1e6:.3f}",
+        f"{cost.peak_inference_bytes / 2**20:.2f}",
+        f"{cost.peak_training_bytes / 2**20:.2f}",
+    ]
+
+
+def _field(row: StageReport) -> str:
+    height, width = row.field.size
+    return str(height) if height == width else f"{height}x{width}"
+
+
+def _legend(total: Cost, letter: str) -> dict[str, str]:
+    """What the columns count; exact totals where a column rounds."""
+    return {
+        "params": f"{CONVENTIONS['params']}; besides {total.buffers:,} {CONVENTIONS['buffers']}",
+        f"{letter}MACs": f"{CONVENTIONS['macs']}; {total.macs:,} in all",
+        f"{letter}FLOPs": f"{CONVENTIONS['flops']}; {total.flops:,} in all",
+        "field": CONVENTIONS["receptive_field"],
+        "act.": f"millions of {CONVENTIONS['activations']}",
+        "run": f"MiB: {CONVENTIONS['peak_inference_bytes']}",
+        "train": f"MiB: {CONVENTIONS['peak_training_bytes']}",
+    }
