@@ -62,12 +62,12 @@ class Place:
         """Place an op; the arguments are those of its call in the language."""
         placed = op.place(tuple(node.type for node in operands), **arguments)
         step = self._step(label)
-        module = self._join(step)
+        module = self.join(step)
         return self._put(module if step else self._unique(op.name), module, placed, operands)
 
     def block(self, block: str, label: str = "") -> Place:
         """Open a scope: a placed block, or with `block="seq"` an indexed sequence."""
-        path = self._join(self._step(label))
+        path = self.join(self._step(label))
         scope = Scope(len(self.network.scopes), self.scope.id, path, block)
         self.network.scopes.append(scope)
         return Place(self.network, scope)
@@ -82,11 +82,12 @@ class Place:
         self.index += 1
         return str(self.index - 1)
 
-    def _join(self, step: str) -> str:
+    def join(self, step: str) -> str:
+        """The path of something here that adds this component."""
         return ".".join(part for part in (self.scope.path, step) if part)
 
     def _unique(self, name: str) -> str:
-        full = self._join(name)
+        full = self.join(name)
         count = self.network.taken[full]
         self.network.taken[full] += 1
         return f"{full}_{count}" if count else full

@@ -1,0 +1,181 @@
+"""A naive interpreter of graphs in torch, for training as well: one node at a time, out of place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from resnetc.ir import Graph, Node
+
+
+def random_state(graph: Graph, seed: int = 0) -> dict[str, Tensor]:
+    """A float64 state_dict in which nothing is 0 or 1 by default: no term can go missing."""
+    generator = torch.Generator().manual_seed(seed)
+    state = {}
+    for path, parameter in graph.parameters.items():
+        shape = parameter.type.shape
+        drawn = torch.randn(shape, generator=generator, dtype=torch.float64)
+        match parameter.role.value:
+            case "weight":
+                drawn /= math.sqrt(max(1, math.prod(shape[1:])))
+            case "scale":
+                drawn = 1 + 0.2 * drawn
+            case "variance":
+                drawn = 0.3 + drawn.abs()
+            case "counter":
+                drawn = torch.tensor(3)
+            case _:
+                drawn *= 0.3
+        state[path] = drawn
+    return state
+
+
+def interpret(
+    graph: Graph, state: Mapping[str, Tensor], inputs: tuple[Tensor, ...], *, training: bool
+) -> dict[str, Tensor]:
+    """Outputs by name. In training, running statistics in `state` are updated."""
+    values = {node.id: tensor for node, tensor in zip(graph.inputs, inputs, strict=True)}
+    needed = set(graph.outputs.values())
+    for node in reversed(list(graph)):
+        needed.update(node.inputs if node.id in needed else ())
+    for node in graph:
+        if node.op.name != "input" and node.id in needed:
+            held = [state[parameter.path] for parameter in node.parameters]
+            operands = [values[operand] for operand in node.inputs]
+            values[node.id] = _apply(node, operands, held, training)
+    return {name: values[node_id] for name, node_id in graph.outputs.items()}
+
+
+def _apply(node: Node, operands: list[Tensor], held: list[Tensor], training: bool) -> Tensor:
+    op, x = node.op, operands[0]
+    match op.name:
+        case "conv2d":
+            bias = held[1] if op.bias else None
+            return F.conv2d(x, held[0], bias, op.stride, op.pad, op.dilation, op.groups)
+        case "linear":
+            return F.linear(x, *held)
+        case "batchnorm":
+            return _batch_norm(op, x, held, training)
+        case "channel_affine":
+            return x * held[0].reshape(-1, 1, 1) + held[1].reshape(-1, 1, 1)
+        case "relu":
+            return torch.where(x > 0, x, torch.zeros_like(x))
+        case "sigmoid":
+            return 1 / (1 + torch.exp(-x))
+        case "identity":
+            return x
+        case "dropout":
+            return F.dropout(x, op.p, training)
+        case "maxpool":
+            return F.max_pool2d(x, op.kernel, op.stride, op.pad, ceil_mode=op.ceil)
+        case "avgpool":
+            return F.avg_pool2d(x, op.kernel, op.stride, op.pad, op.ceil, op.count_pad)
+        case "gap":
+            return x.mean((2, 3), keepdim=True)
+        case "flatten":
+            return x.reshape(x.shape[0], -1)
+        case "subsample":
+            rows = torch.arange(0, x.shape[2], op.stride[0])
+            return x[:, :, rows][:, :, :, torch.arange(0, x.shape[3], op.stride[1])]
+        case "pad_channels":
+            y = x.new_zeros(x.shape[0], op.to, *x.shape[2:])
+            return torch.slice_scatter(y, x, 1, op.before, op.before + x.shape[1])
+        case "add":
+            return sum(operands[1:], start=x)
+        case "mul":
+            return math.prod(operands[1:], start=x)
+        case "concat":
+            return torch.cat(operands, 1)
+    raise AssertionError(op.name)
+
+
+def _batch_norm(op: object, x: Tensor, held: list[Tensor], training: bool) -> Tensor:
+    scale, shift, mean, variance, counter = held
+    if training:
+        count = x.numel() // x.shape[1]
+        m, v = x.mean((0, 2, 3)), x.var((0, 2, 3), correction=0)
+        with torch.no_grad():
+            mean.lerp_(m, op.momentum)
+            variance.lerp_(v * count / (count - 1), op.momentum)
+            counter += 1
+    else:
+        m, v = mean, variance
+    m, v, scale, shift = (t[:, None, None] for t in (m, v, scale, shift))
+    return (x - m) / torch.sqrt(v + op.eps) * scale + shift
+
+
+def seeded_inputs(graph: Graph, batch: int = 2, seed: int = 1) -> tuple[Tensor, ...]:
+    generator = torch.Generator().manual_seed(seed)
+    return tuple(
+        torch.randn(batch, *node.type.shape, generator=generator, dtype=torch.float64)
+        for node in graph.inputs
+    )
+
+
+def assert_close(found: Tensor, expected: Tensor, what: str = "", tolerance: float = 1e-9) -> None:
+    """Equal to float rounding: relative to the largest number of the tensor."""
+    assert found.shape == expected.shape, what
+    scale = expected.abs().max().item() if expected.numel() else 0
+    error = (found - expected).abs().max().item() if expected.numel() else 0
+    assert error <= tolerance * max(scale, 1e-6), f"{what}: off by {error} of {scale}"
+
+
+def assert_same_training(graph: Graph, module: nn.Module, *, batch: int = 2) -> None:
+    """The module computes what the graph says: outputs, gradients and statistics, in both modes.
+
+    Everything is compared with the interpreter, in float64.
+    """
+    state = random_state(graph)
+    assert sorted(module.state_dict()) == sorted(state)
+    module = module.double()
+    module.load_state_dict(state, strict=True)
+    for training in (False, True):
+        module.train(training)
+        mine = tuple(t.clone().requires_grad_() for t in seeded_inputs(graph, batch))
+        theirs = tuple(t.clone().requires_grad_() for t in seeded_inputs(graph, batch))
+        names = [p for p, tensor in module.named_parameters()]
+        for name in names:
+            state[name] = state[name].detach().requires_grad_()
+        found = module(*mine)
+        found = found if isinstance(found, dict) else dict.fromkeys(graph.outputs, found)
+        expected = interpret(graph, state, theirs, training=training)
+        assert list(found) == list(expected)
+        for place, name in enumerate(expected):
+            assert_close(found[name], expected[name], f"output {name}")
+            assert torch.equal(mine[0], theirs[0]), "an input was overwritten"
+            # Unlike weights for unlike outputs, so that none can stand in for another.
+            weight = torch.randn(
+                expected[name].shape, generator=torch.Generator().manual_seed(place)
+            ).double()
+            expected[name] = (expected[name] * weight).sum()
+            found[name] = (found[name] * weight).sum()
+        _assert_same_gradients(module, found, mine, expected, theirs, state)
+        for name, buffer in module.named_buffers():
+            assert_close(buffer.double(), state[name].double(), f"buffer {name}")
+
+
+def _assert_same_gradients(
+    module: nn.Module,
+    found: dict[str, Tensor],
+    mine: tuple[Tensor, ...],
+    expected: dict[str, Tensor],
+    theirs: tuple[Tensor, ...],
+    state: Mapping[str, Tensor],
+) -> None:
+    named = dict(module.named_parameters())
+    sources = [*mine, *named.values()]
+    references = [*theirs, *(state[name] for name in named)]
+    a = torch.autograd.grad(sum(found.values()), sources, allow_unused=True)
+    b = torch.autograd.grad(sum(expected.values()), references, allow_unused=True)
+    names = [f"input {i}" for i in range(len(mine))] + list(named)
+    largest = max((t.abs().max().item() for t in b if t is not None and t.numel()), default=1)
+    for name, x, y in zip(names, a, b, strict=True):
+        x, y = (torch.zeros(()) if t is None else t for t in (x, y))
+        if y.abs().max() > 1e-9 * largest:
+            assert_close(x, y, f"gradient of {name}", 1e-8)
+        else:
+            assert x.abs().max() <= 1e-8 * largest, f"gradient of {name}"
