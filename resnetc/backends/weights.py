@@ -6,6 +6,7 @@ writing an artefact never needs more than one array in memory.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -146,6 +147,19 @@ def fit_weights(graph: Graph, weights: Mapping[str, Any]) -> Mapping[str, np.nda
     if complaints:
         raise UsageError(f"the weights do not fit {graph.name}:\n" + "\n".join(complaints))
     return held
+
+
+def weights_hash(graph: Graph, weights: Mapping[str, np.ndarray]) -> str:
+    """Identity of the arrays a graph uses: names, shapes, element types and bytes."""
+    import numpy as np
+
+    digest = hashlib.sha256()
+    for path, parameter in graph.parameters.items():
+        if parameter.role is not Role.COUNTER:
+            array = np.ascontiguousarray(weights[path])
+            digest.update(f"{path} {array.shape} {array.dtype.name}\n".encode())
+            digest.update(array.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
 
 
 def _complaint(what: str, items: list[str]) -> list[str]:

@@ -1,0 +1,165 @@
+"""A stand-in for the `tensorrt` module, which installs and runs only where a GPU is.
+
+It has the names the backend uses and no others, behaves like 10.x or 11.x by its version, and
+records what it was asked. Its types and names are those of the real bindings: a test holds the
+list of names against `tensorrt_rtx`.
+"""
+
+from __future__ import annotations
+
+import json
+from enum import Enum, IntEnum
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import onnx
+
+
+class _Severity(IntEnum):
+    INTERNAL_ERROR = 0
+    ERROR = 1
+    WARNING = 2
+    INFO = 3
+    VERBOSE = 4
+
+
+class _ILogger:
+    Severity = _Severity
+    INTERNAL_ERROR, ERROR, WARNING, INFO, VERBOSE = _Severity
+
+
+class _DataType(Enum):
+    FLOAT = 1
+    HALF = 2
+    BF16 = 3
+    INT64 = 4
+
+
+_ELEMENTS = {
+    onnx.TensorProto.FLOAT: _DataType.FLOAT,
+    onnx.TensorProto.FLOAT16: _DataType.HALF,
+    onnx.TensorProto.BFLOAT16: _DataType.BF16,
+}
+_LAYERS = {"Conv": "CONVOLUTION", "Relu": "ACTIVATION", "Cast": "CAST", "Gemm": "MATRIX_MULTIPLY"}
+
+
+class FakeTensorrt(ModuleType):
+    """The module. `asked` records calls; `inspector` is the engine's JSON, made from the network
+    unless a test sets it."""
+
+    def __init__(self, version: str, name: str = "tensorrt") -> None:
+        super().__init__(name)
+        self.__version__ = version
+        self.asked: dict[str, Any] = {}
+        self.inspector: str | None = None
+        self.builds = True
+        self.DataType = _DataType
+        self.ILogger = _ILogger
+        self.ProfilingVerbosity = SimpleNamespace(DETAILED="detailed")
+        self.BuilderFlag = SimpleNamespace(TF32="tf32")
+        self.LayerInformationFormat = SimpleNamespace(JSON="json")
+        self.NetworkDefinitionCreationFlag = SimpleNamespace(STRONGLY_TYPED=1)
+        self.ComputeCapability = SimpleNamespace(CURRENT="current", SM86="86", SM120="120")
+        self.Builder = lambda logger: _Builder(self, logger)
+        self.OnnxParser = lambda network, logger: _Parser(self, network)
+        self.Runtime = lambda logger: _Runtime(self)
+
+    @property
+    def implicit_typing(self) -> bool:
+        """10.x without the flag: the builder's flags decide, not the graph."""
+        return self.__version__.startswith("10.") and not self.asked["network_flags"] & 2
+
+
+class _Builder:
+    def __init__(self, module: FakeTensorrt, logger: Any) -> None:
+        self.module, self.logger = module, logger
+
+    def create_network(self, flags: int = 0) -> SimpleNamespace:
+        self.module.asked["network_flags"] = flags
+        return SimpleNamespace(num_layers=0, num_inputs=0, num_outputs=0)
+
+    def create_builder_config(self) -> _Config:
+        return _Config(self.module)
+
+    def create_optimization_profile(self) -> SimpleNamespace:
+        shapes = self.module.asked.setdefault("profile", {})
+        return SimpleNamespace(set_shape=lambda name, *bounds: shapes.update({name: bounds}))
+
+    def build_serialized_network(self, network: Any, config: Any) -> bytes | None:
+        if not self.module.builds:
+            self.logger.log(_Severity.ERROR, "out of memory")
+            return None
+        return b"engine"
+
+
+class _Config:
+    def __init__(self, module: FakeTensorrt) -> None:
+        self._module = module
+        self.profiling_verbosity: object = None
+        self.num_compute_capabilities = 0
+
+    def clear_flag(self, flag: str) -> None:
+        self._module.asked.setdefault("cleared", []).append(flag)
+
+    def set_compute_capability(self, capability: str, index: int) -> bool:
+        self._module.asked.setdefault("capabilities", []).append(capability)
+        return True
+
+    def add_optimization_profile(self, profile: Any) -> int:
+        return 0
+
+
+class _Parser:
+    def __init__(self, module: FakeTensorrt, network: SimpleNamespace) -> None:
+        self._module, self._network = module, network
+        self.num_errors = 0
+
+    def parse(self, data: bytes) -> bool:
+        graph = onnx.load_from_string(data).graph
+        infos = {v.name: v for v in (*graph.input, *graph.output, *graph.value_info)}
+        tensors = {name: self._tensor(info) for name, info in infos.items()}
+        layers = [
+            SimpleNamespace(
+                name=node.name,
+                type=SimpleNamespace(name=_LAYERS.get(node.op_type, "ELEMENTWISE")),
+                num_inputs=1,
+                num_outputs=1,
+                get_input=lambda _, node=node: tensors[node.input[0]],
+                get_output=lambda _, node=node: tensors[node.output[0]],
+            )
+            for node in graph.node
+        ]
+        network = self._network
+        network.num_layers, network.get_layer = len(layers), layers.__getitem__
+        for kind, values in (("input", graph.input), ("output", graph.output)):
+            held = [tensors[value.name] for value in values]
+            setattr(network, f"num_{kind}s", len(held))
+            setattr(network, f"get_{kind}", held.__getitem__)
+        self._module.asked["layers"] = layers
+        return True
+
+    def _tensor(self, info: onnx.ValueInfoProto) -> SimpleNamespace:
+        type = info.type.tensor_type
+        weak = self._module.implicit_typing
+        shape = [dim.dim_value if dim.HasField("dim_value") else -1 for dim in type.shape.dim]
+        dtype = _DataType.FLOAT if weak else _ELEMENTS[type.elem_type]
+        return SimpleNamespace(name=info.name, shape=shape, dtype=dtype)
+
+
+class _Runtime:
+    def __init__(self, module: FakeTensorrt) -> None:
+        self._module = module
+
+    def deserialize_cuda_engine(self, data: bytes) -> SimpleNamespace:
+        words = {_DataType.FLOAT: "Float", _DataType.HALF: "Row major linear FP16 format"}
+        layers = [
+            {
+                "Name": layer.name,
+                "LayerType": "CaskConvolution",
+                "Outputs": [{"Format/Datatype": words.get(layer.get_output(0).dtype, "BF16")}],
+            }
+            for layer in self._module.asked["layers"]
+        ]
+        text = self._module.inspector or json.dumps({"Layers": layers, "Bindings": []})
+        inspector = SimpleNamespace(get_engine_information=lambda format: text)
+        return SimpleNamespace(create_engine_inspector=lambda: inspector)
