@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from resnetc.backends.weights import Arrays
 from resnetc.ir import Graph, Node, NodeId
 from resnetc.ops import Role
 from resnetc.shapes import TensorType
@@ -18,7 +19,7 @@ _NORM_SQUARE = 0.9
 """Mean square behind a batch norm with the scales and shifts drawn here."""
 
 
-def random_weights(graph: Graph, seed: int = 0) -> Mapping[str, np.ndarray]:
+def random_weights(graph: Graph, seed: int = 0) -> Arrays:
     """Weights under which a network of any depth keeps its signal.
 
     Convolutions and matrices are He-normal (He et al. 2015, "Delving deep into rectifiers"). Batch
@@ -29,7 +30,7 @@ def random_weights(graph: Graph, seed: int = 0) -> Mapping[str, np.ndarray]:
     return _RandomWeights(graph, seed)
 
 
-class _RandomWeights(Mapping[str, "np.ndarray"]):
+class _RandomWeights(Arrays):
     def __init__(self, graph: Graph, seed: int) -> None:
         moments = _moments(graph)
         self._parameters = graph.parameters
@@ -39,6 +40,9 @@ class _RandomWeights(Mapping[str, "np.ndarray"]):
             for node in graph
             for parameter in node.parameters
         }
+
+    def shape(self, path: str) -> tuple[int, ...]:
+        return self._parameters[path].type.shape
 
     def __getitem__(self, path: str) -> np.ndarray:
         import numpy as np

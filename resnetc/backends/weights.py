@@ -24,7 +24,15 @@ CHECKPOINT_WEIGHTS = "weights.safetensors"
 _LISTED = 5
 
 
-class _SafetensorsFile(Mapping[str, "np.ndarray"]):
+class Arrays(Mapping[str, "np.ndarray"]):
+    """Arrays by parameter path that may not exist until they are read."""
+
+    def shape(self, path: str) -> tuple[int, ...]:
+        """The array's shape, had without making the array where that can be."""
+        return self[path].shape
+
+
+class _SafetensorsFile(Arrays):
     """A .safetensors file; each access reads one array."""
 
     def __init__(self, path: Path) -> None:
@@ -54,7 +62,7 @@ class _SafetensorsFile(Mapping[str, "np.ndarray"]):
         return len(self._paths)
 
 
-class _Arrays(Mapping[str, "np.ndarray"]):
+class _Tensors(Arrays):
     """Torch tensors seen as numpy arrays, converted one at a time; arrays pass through."""
 
     def __init__(self, tensors: Mapping[str, Any]) -> None:
@@ -79,7 +87,12 @@ class _Arrays(Mapping[str, "np.ndarray"]):
         return len(self._tensors)
 
 
-def read_weights(path: Path) -> Mapping[str, np.ndarray]:
+def as_arrays(weights: Mapping[str, Any]) -> Arrays:
+    """A state_dict, or any mapping of arrays, as arrays."""
+    return weights if isinstance(weights, Arrays) else _Tensors(weights)
+
+
+def read_weights(path: Path) -> Arrays:
     """Weights from a .safetensors file, a checkpoint's folder, or a .pth/.pt of torch's.
 
     A foreign .pth is read with `weights_only`: it cannot run code. Raises UsageError where there
@@ -99,12 +112,12 @@ def write_weights(path: Path, weights: Mapping[str, Any]) -> None:
     """Write weights as a .safetensors file, whole or not at all."""
     from safetensors.numpy import save
 
-    arrays = {name: array.copy(order="C") for name, array in _Arrays(weights).items()}
+    arrays = {name: array.copy(order="C") for name, array in as_arrays(weights).items()}
     with replacing(path) as file:
         file.write(save(arrays))
 
 
-def _read_torch(path: Path) -> Mapping[str, np.ndarray]:
+def _read_torch(path: Path) -> Arrays:
     if not path.is_file():
         raise UsageError(f"{path}: there is no such file")
     import pickle
@@ -120,16 +133,16 @@ def _read_torch(path: Path) -> Mapping[str, np.ndarray]:
             found = found[key]
     if not isinstance(found, Mapping) or not all(hasattr(v, "shape") for v in found.values()):
         raise RunError(f"{path}: this holds no state_dict")
-    return _Arrays(found)
+    return _Tensors(found)
 
 
-def fit_weights(graph: Graph, weights: Mapping[str, Any]) -> Mapping[str, np.ndarray]:
+def fit_weights(graph: Graph, weights: Mapping[str, Any]) -> Arrays:
     """The same weights as arrays, once every parameter of the graph has one of its shape.
 
     Batch norm's counters may be missing, for nothing that infers reads them. Raises UsageError
     that names what is missing, what has another shape and what the network does not have.
     """
-    held = weights if isinstance(weights, _SafetensorsFile) else _Arrays(weights)
+    held = as_arrays(weights)
     needed = {p.path: p for p in graph.parameters.values() if p.role is not Role.COUNTER}
     missing = [path for path in needed if path not in held]
     shapes = {p.path: held.shape(p.path) for p in needed.values() if p.path in held}
