@@ -10,7 +10,13 @@ from graphs import Network, Place
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_graphs import random_graphs
-from torch_reference import assert_close, assert_same_training, interpret, random_state, seeded_inputs
+from torch_reference import (
+    assert_close,
+    assert_same_training,
+    interpret,
+    random_state,
+    seeded_inputs,
+)
 
 from resnetc.backends.torch import build_module, emit_source
 from resnetc.ir import Graph, Node
@@ -34,10 +40,22 @@ from resnetc.ops import (
     Subsample,
 )
 
-LABELS = ["conv{}", "convs.{}", "{}", "a.b{}", "block-{}", "_c{}", "__d{}", "type", "from", "train.{}"]
+LABELS = [
+    "conv{}",
+    "convs.{}",
+    "9{}",
+    "a.b{}",
+    "block-{}",
+    "_c{}",
+    "__d{}",
+    "type",
+    "from",
+    "train.{}",
+]
 KINDS = [
     *("conv", "conv", "norm", "relu", "relu", "add", "add"),
     *("sigmoid", "dropout", "identity", "pool", "gate", "concat", "sum3", "select", "own", "skip"),
+    *("part", "residual", "residual"),
 ]
 
 instruction = st.tuples(
@@ -144,6 +162,12 @@ class _Filler:
             case "skip":
                 # A part that only some instances of a block have.
                 return at.layer(Relu, at.layer(Sigmoid, x)) if (number + turn) % 2 else None
+            case "part":
+                if (number + turn) % 2:
+                    return None
+                return at.layer(Conv2d, x, label=label, kernel=(1, 1), out=channels)
+            case "residual":
+                return self._residual(at, x, varied if turn == 0 else channels, label, number, turn)
             case "dropout":
                 return at.layer(Dropout, x, p=float(number == 9))
             case "pool":
@@ -166,6 +190,19 @@ class _Filler:
                 sides = "both" if number % 2 else "after"
                 return at.layer(PadChannels, x, to=channels + number % 4, sides=sides)
         raise AssertionError(kind)
+
+    def _residual(self, at: Place, x: Node, out: int, label: str, number: int, turn: int) -> Node:
+        """The first of several blocks halves the map, the others have an identity shortcut."""
+        stride = (1, 1) if turn else (2, 2)
+        y = at.layer(Conv2d, x, label=label, kernel=(3, 3), out=out, stride=stride)
+        y = at.layer(BatchNorm, y, label=f"{label}n")
+        if y.type != x.type and number % 2:
+            down = at.seq(_free(at, "downsample"))
+            x = down.layer(Conv2d, x, kernel=(1, 1), out=out, stride=stride)
+        elif y.type != x.type and out >= x.type.shape[0]:
+            x = at.layer(Subsample, x, stride=stride)
+            x = at.layer(PadChannels, x, to=out, sides="both")
+        return at.layer(Relu, at.layer(Add, y, x) if x.type == y.type else y)
 
 
 def _free(at: Place, label: str) -> str:

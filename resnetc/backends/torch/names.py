@@ -53,7 +53,8 @@ class Namespace:
     def claim(self, name: str) -> str:
         """The name itself, or with the first number that makes it new."""
         number, free = 2, name
+        stem = f"{name}_" if name[-1:].isdigit() else name
         while free in self._taken or keyword.iskeyword(free):
-            free, number = f"{name}{number}", number + 1
+            free, number = f"{stem}{number}", number + 1
         self._taken |= {free}
         return free

@@ -118,15 +118,15 @@ class _Writer:
     # ------------------------------------------------------------------------------- source
 
     def header(self) -> str:
-        """The comment that says what the file is and what it was made from."""
+        """The docstring that says what the file is and what it was made from."""
         span = self.graph.scopes[0].span
         origin = "" if span is None else f" from {PurePath(span.source.name).name}"
         inputs = " and ".join(str(node.type) for node in self.graph.inputs)
         outputs = " and ".join(str(self.graph[i].type) for i in self.graph.outputs.values())
         return (
-            f"# {_one_line(self.graph.name)}: {inputs} in, {outputs} out.\n"
-            f"# Written by resnetc {__version__}{_one_line(origin)}; needs torch alone.\n"
-            f"# Graph {self.graph.hash}.\n"
+            f'"""{_one_line(self.graph.name)}: {inputs} in, {outputs} out.\n\n'
+            f"Written by resnetc {__version__}{_one_line(origin)}; needs torch alone.\n"
+            f'Graph {self.graph.hash}.\n"""\n'
         )
 
     def class_source(self, block: BlockClass) -> str:
