@@ -118,8 +118,8 @@ def newest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
         except RunError as error:
             damaged.append(error)
             continue
-        for error in damaged:
-            warn(f"{error}; going on from the checkpoint before it")
+        for passed in damaged:
+            warn(f"{passed}; going on from the checkpoint before it")
         return checkpoint
     if damaged:
         raise RunError(f"{damaged[0]}; there is no whole checkpoint to go on from")
@@ -128,8 +128,9 @@ def newest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
 
 def best(folder: Path) -> Path | None:
     """The checkpoint with the lowest error when it was evaluated, the newest of equals."""
-    errors = [(error, path) for path in found(folder) if (error := _error(path)) is not None]
-    return min(errors, key=lambda pair: pair[0])[1] if errors else None
+    errors = {path: _error(path) for path in found(folder)}
+    judged = {path: error for path, error in errors.items() if error is not None}
+    return min(judged, key=lambda path: judged[path]) if judged else None
 
 
 def _error(path: Path) -> float | None:

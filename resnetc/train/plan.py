@@ -71,8 +71,7 @@ def make_plan(recipe: Recipe, options: TrainOptions, images: int) -> Plan:
     """
     own_length = _length(recipe, images)
     overridden = {overridden_field(text) for text in options.overrides}
-    asked = _with_options(recipe, options)
-    _check(asked, options)
+    asked = with_options(recipe, options)
     length = _length(asked, images)
     if length is None:
         raise UsageError("the recipe does not say how long to train; give --iterations or --epochs")
@@ -99,7 +98,8 @@ def _length(recipe: Recipe, images: int) -> int | None:
     return None if recipe.epochs is None else math.ceil(recipe.epochs * images / recipe.batch)
 
 
-def _with_options(recipe: Recipe, options: TrainOptions) -> Recipe:
+def with_options(recipe: Recipe, options: TrainOptions) -> Recipe:
+    """The recipe with everything the request changes in it. Raises UsageError and CompileError."""
     for text in options.overrides:
         recipe = apply_override(recipe, text)
     changes: dict[str, Any] = {}
@@ -115,7 +115,9 @@ def _with_options(recipe: Recipe, options: TrainOptions) -> Recipe:
         changes["precision"] = options.precision
     if options.lr is not None:
         changes["optimizer"] = replace(recipe.optimizer, lr=options.lr)
-    return replace(recipe, **changes)
+    asked = replace(recipe, **changes)
+    _check(asked, options)
+    return asked
 
 
 def _check(recipe: Recipe, options: TrainOptions) -> None:

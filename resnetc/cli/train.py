@@ -1,0 +1,136 @@
+"""`resnetc train` and `resnetc eval`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from resnetc.cli.arguments import json_option, load_network, network_argument, set_option
+
+if TYPE_CHECKING:
+    from resnetc.train import Evaluation, TrainResult
+
+_DATA_HELP = (
+    "Data set, as NAME or NAME:PATH: digits, fashion_mnist, cifar10, cifar100, imagenet, folder, "
+    "synthetic."
+)
+_PRECISION = click.Choice(["fp32", "bf16"])
+_WORST = 5
+"""Classes listed by `eval` where there are more."""
+
+
+@click.command()
+@network_argument
+@set_option
+@click.option("--data", metavar="NAME[:PATH]", help=_DATA_HELP)
+@click.option("--recipe", metavar="NAME", help="A recipe of the network's file, or a preset.")
+@click.option("--iterations", type=int, help="Length of the run; milestones are scaled to it.")
+@click.option("--epochs", type=int, help="Length of the run, in passes over the training images.")
+@click.option("--batch", type=int, help="Images per step, over all processes.")
+@click.option("--lr", type=float, help="Learning rate before the first drop.")
+@click.option("--precision", type=_PRECISION, help="fp32, or bf16 under autocast.")
+@click.option(
+    "--override",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change any field of the recipe: --override optimizer.momentum=0.8, "
+    "--override schedule=[step(at=[100, 200])].",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Decides everything random.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--out", type=click.Path(path_type=Path), help="The run's folder.  [runs/NETWORK/ID]")
+@click.option("--resume", is_flag=True, help="Go on from the last checkpoint, if there is one.")
+@click.option("--channels-last", is_flag=True, help="Keep images and weights channels last.")
+@click.option("--deterministic", is_flag=True, help="Bit-identical weights, also after a resume.")
+@click.option("--workers", type=int, help="Processes that read image files.")
+@click.option("--threads", type=int, help="CPU threads that compute.")
+@click.option("--checkpoint-every", type=int, metavar="N", help="Iterations.  [every evaluation]")
+@click.option("--keep", type=int, default=3, show_default=True, help="Checkpoints kept, and best.")
+@click.option("--quiet", is_flag=True, help="No progress on stderr.")
+@json_option
+def train(
+    network: str, settings: tuple[str, ...], as_json: bool, quiet: bool, **asked: Any
+) -> None:
+    """Train NETWORK by its recipe.
+
+    Everything goes into the run's folder: weights, checkpoints, metrics, curves, and a lock file
+    with all that was decided. Ctrl-C and SIGTERM end it with a checkpoint; --resume goes on. Run
+    it under torchrun for several processes.
+    """
+    net = load_network(network, settings)
+    from resnetc.train import TrainOptions
+    from resnetc.train import train as run
+
+    result = run(net, TrainOptions(progress=not quiet, **asked))
+    if _leads():
+        click.echo(json.dumps(result.to_json(), indent=2) if as_json else summary(result))
+
+
+def summary(result: TrainResult) -> str:
+    """What a finished run comes to, for a reader."""
+    lines = [
+        f"{result.network.name} on {result.data}: test accuracy {result.test.top1:.2%} "
+        f"(error {result.test.error:.2%}, best {result.best_error:.2%}) after "
+        f"{result.iterations:,} iterations",
+        f"training error {result.train_error:.2%}, {result.seconds:,.0f} s at "
+        f"{result.images_per_second:,.0f} images/s",
+        f"weights: {result.weights}",
+        f"curves:  {result.run / 'report' / 'curves.png'}",
+    ]
+    if not result.real:
+        lines.insert(1, "made-up images: the accuracy means nothing")
+    return "\n".join(lines)
+
+
+@click.command(name="eval")
+@network_argument
+@set_option
+@click.option(
+    "--weights",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="A run's folder, a checkpoint's, a .safetensors or a .pth file.",
+)
+@click.option("--data", metavar="NAME[:PATH]", help=_DATA_HELP)
+@click.option("--recipe", metavar="NAME", help="Whose evaluation transforms to use.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--precision", type=_PRECISION, default="fp32", show_default=True, help="Autocast.")
+@click.option("--channels-last", is_flag=True, help="Keep images and weights channels last.")
+@click.option("--workers", type=int, default=0, help="Processes that read image files.")
+@click.option("--threads", type=int, help="CPU threads that compute.")
+@json_option
+def evaluate(
+    network: str, settings: tuple[str, ...], weights: Path, as_json: bool, **asked: Any
+) -> None:
+    """Judge weights of NETWORK by the test images of a data set.
+
+    Weights of a run are judged as the run's recipe says; --data is then the run's own set.
+    """
+    net = load_network(network, settings)
+    from resnetc.train import EvaluateOptions
+    from resnetc.train import evaluate as judge
+
+    result = judge(net, weights, EvaluateOptions(**asked))
+    click.echo(json.dumps(result.to_json(), indent=2) if as_json else verdict(result))
+
+
+def verdict(result: Evaluation) -> str:
+    """An evaluation for a reader, with the classes that do worst."""
+    lines = [
+        f"top-1 {result.top1:.2%}  top-5 {result.top5:.2%}  loss {result.loss:.4f}  "
+        f"({result.images:,} images)"
+    ]
+    worst = sorted(result.per_class.items(), key=lambda item: item[1])[:_WORST]
+    lines += [f"  {accuracy:7.2%}  {name}" for name, accuracy in worst]
+    return "\n".join(lines)
+
+
+def _leads() -> bool:
+    """Whether this process speaks for the run: torchrun numbers them."""
+    import os
+
+    return os.environ.get("RANK", "0") == "0"

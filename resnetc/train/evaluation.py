@@ -1,0 +1,125 @@
+"""A network judged by a set of images: every image once, whatever the number of processes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from resnetc.diagnostics import RunError
+from resnetc.train.draws import Samples
+from resnetc.train.feed import View, Workers, batches
+from resnetc.train.processes import World
+
+BATCH = 250
+"""Images per batch of an evaluation. The result does not depend on it beyond rounding."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a full pass found. `top1` and `top5` are accuracies in [0, 1], `loss` the mean cross
+    entropy in nats, `per_class` the top-1 accuracy of each class that has images, by name."""
+
+    images: int
+    loss: float
+    top1: float
+    top5: float
+    per_class: dict[str, float]
+
+    @property
+    def error(self) -> float:
+        return 1.0 - self.top1
+
+    def to_json(self) -> dict[str, Any]:
+        scores = {"top1": self.top1, "top5": self.top5, "loss": self.loss}
+        return {"images": self.images, **scores, "per_class": self.per_class}
+
+
+@dataclass(frozen=True)
+class Mode:
+    """How a network is run: where, in which precision and layout."""
+
+    device: torch.device
+    precision: str = "fp32"
+    channels_last: bool = False
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.precision == "bf16", cache_enabled=True
+        )
+
+    def laid_out(self, images: Tensor) -> Tensor:
+        if not self.channels_last:
+            return images
+        return images.contiguous(memory_format=torch.channels_last)
+
+
+def evaluate_module(
+    module: nn.Module,
+    seen: View,
+    classes: Sequence[str],
+    mode: Mode,
+    *,
+    world: World | None = None,
+    workers: Workers | None = None,
+) -> Evaluation:
+    """Run a module over all images of a view, in eval mode; it is left in the mode it was in.
+
+    Each process takes its share and the counts are added up. Raises RunError when the outputs are
+    not finite.
+    """
+    world = world or World()
+    tally = _Tally(len(classes), mode.device)
+    training = module.training
+    module.eval()
+    try:
+        with torch.inference_mode(), mode.autocast():
+            plan = _share(len(seen.images), world)
+            for images, labels in batches(seen, plan, mode.device, workers or Workers()):
+                tally.add(module(mode.laid_out(images)).float(), labels)
+    finally:
+        module.train(training)
+    return tally.result(classes, world)
+
+
+def _share(images: int, world: World) -> list[Samples]:
+    """This process's images, in batches; together the processes have each image once."""
+    indices = torch.arange(world.rank, images, world.size)
+    return [Samples(0, torch.zeros_like(part), part) for part in torch.split(indices, BATCH)]
+
+
+class _Tally:
+    """Sums on the device, read once at the end."""
+
+    def __init__(self, classes: int, device: torch.device) -> None:
+        self._loss = torch.zeros((), dtype=torch.float64, device=device)
+        self._top5 = torch.zeros((), dtype=torch.int64, device=device)
+        self._right = torch.zeros(classes, dtype=torch.int64, device=device)
+        self._seen = torch.zeros(classes, dtype=torch.int64, device=device)
+
+    def add(self, logits: Tensor, labels: Tensor) -> None:
+        self._loss += F.cross_entropy(logits, labels, reduction="sum").double()
+        ranked = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
+        self._top5 += ranked.sum()
+        self._seen.index_add_(0, labels, torch.ones_like(labels))
+        self._right.index_add_(0, labels, ranked[:, 0].long())
+
+    def result(self, classes: Sequence[str], world: World) -> Evaluation:
+        for sums in (self._loss, self._top5, self._right, self._seen):
+            world.sum(sums)
+        images = int(self._seen.sum())
+        loss = float(self._loss) / images
+        if loss != loss or loss in (float("inf"), float("-inf")):
+            raise RunError("the network's outputs are not finite")
+        pairs = zip(classes, self._right.tolist(), self._seen.tolist(), strict=True)
+        return Evaluation(
+            images,
+            loss,
+            top1=int(self._right.sum()) / images,
+            top5=int(self._top5) / images,
+            per_class={name: right / seen for name, right, seen in pairs if seen},
+        )

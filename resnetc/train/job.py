@@ -1,0 +1,253 @@
+"""Everything a run needs, made ready before the first step."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from resnetc.diagnostics import MissingError, UsageError
+from resnetc.recipes import DataSet, Recipe
+from resnetc.train.datasets import ImageData, Images, Wanted, open_data, split_reference
+from resnetc.train.draws import SPLIT, permutation
+from resnetc.train.evaluation import Mode
+from resnetc.train.feed import View, Workers, measure, needs_statistics, view
+from resnetc.train.options import TrainOptions
+from resnetc.train.plan import Plan, choose_recipe, make_plan, with_options
+from resnetc.train.processes import World
+from resnetc.train.run_folder import describe_device, record, sha256, versions
+from resnetc.train.transforms import Statistics
+
+if TYPE_CHECKING:
+    from resnetc.driver import Network
+
+DEFAULT_DATA = "digits"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A network bound to a set, the plan, and the images as the network sees them.
+
+    `judge` are the images that steer the run: the validation part where the recipe splits one
+    off, else the test images. `kind` says which.
+    """
+
+    net: Network
+    data: ImageData
+    plan: Plan
+    train: View
+    judge: View
+    test: View
+    kind: str
+    statistics: Statistics
+    mode: Mode
+    workers: Workers
+    origin: str
+    reference: str
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.plan.recipe
+
+    def headline(self, world: World, seed: int) -> list[str]:
+        """What is about to happen, in sentences."""
+        data, recipe = self.data, self.recipe
+        shared = f" over {world.size} processes" if world.size > 1 else ""
+        epochs = self.plan.iterations * recipe.batch / len(self.train.images)
+        lines = [
+            f"{self.net.name} on {data.name} ({data.where}): {len(self.train.images):,} images to "
+            f"train, {len(data.test):,} to test, {len(data.classes)} classes; {self.train.adapt}",
+            f"{self.origin}: {self.plan.iterations:,} iterations of {recipe.batch}{shared} "
+            f"({epochs:.1f} epochs), {recipe.precision} on {self.mode.device}, seed {seed}",
+        ]
+        if not data.real:
+            lines.append("the images are made up: accuracy and loss mean nothing")
+        return [*lines, *self.plan.notes]
+
+
+def prepare(
+    net: Network,
+    options: TrainOptions,
+    world: World,
+    device: torch.device,
+    kept: Statistics | None = None,
+) -> Job:
+    """Load the data, bind the network to its classes, settle the plan.
+
+    `kept` are the statistics of the run that is gone on with, if there is one. Raises
+    MissingError without the data, UsageError where network, recipe and data do not fit.
+    """
+    wanted = input_shape(net)
+    named = split_reference(options.data)[0] if options.data else None
+    recipe, origin = choose_recipe(net, options.recipe, min(wanted[1:]), named)
+    asked = with_options(recipe, options)
+    reference = options.data or (asked.data.name if asked.data else DEFAULT_DATA)
+    data = open_data(reference, Wanted(wanted, classes_of(net)))
+    net = bind_classes(net, data)
+    train, judge, kind = split(data, asked.data)
+    plan = make_plan(recipe, options, len(train))
+    world.share(plan.recipe.batch)
+    workers = Workers(_worker_count(options, world), pinned=device.type == "cuda")
+    evaluate = plan.recipe.evaluate
+    statistics = kept or shared_statistics(train, wanted, plan.recipe, workers, world)
+    tested = view(data.test, wanted, evaluate, statistics).on(device)
+    return Job(
+        net=net,
+        data=data,
+        plan=plan,
+        train=view(train, wanted, plan.recipe.augment, statistics, options.seed).on(device),
+        judge=tested if kind == "test" else view(judge, wanted, evaluate, statistics).on(device),
+        test=tested,
+        kind=kind,
+        statistics=statistics,
+        mode=Mode(device, plan.recipe.precision, options.channels_last),
+        workers=workers,
+        origin=origin,
+        reference=reference,
+    )
+
+
+def identity(job: Job, options: TrainOptions, world: World) -> dict[str, Any]:
+    """What makes two runs the same run; a checkpoint carries it."""
+    recipe = {k: v for k, v in record(job.recipe).items() if k != "data"}
+    return {
+        "graph": job.net.graph.hash,
+        "data": job.data.fingerprint + (job.kind if job.kind == "val" else ""),
+        "seed": options.seed,
+        "recipe": recipe,
+        "versions": versions(),
+        "world_size": world.size,
+        "device": describe_device(job.mode.device),
+        "channels_last": options.channels_last,
+        "deterministic": options.deterministic,
+    }
+
+
+def lock(job: Job, options: TrainOptions, world: World) -> dict[str, Any]:
+    """What lock.json holds: the request resolved, with hashes and versions."""
+    net, data = job.net, job.data
+    return {
+        **identity(job, options, world),
+        "network": {
+            "name": net.name,
+            "reference": net.reference,
+            "settings": net.settings,
+            "spec_sha256": sha256(net.source_text),
+        },
+        "data_set": {
+            "name": data.name,
+            "reference": job.reference,
+            "where": data.where,
+            "train": len(job.train.images),
+            "val": len(job.judge.images) if job.kind == "val" else 0,
+            "test": len(data.test),
+            "classes": list(data.classes),
+            "adaptation": str(job.train.adapt),
+            "real": data.real,
+        },
+        "iterations": job.plan.iterations,
+        "eval_every": job.plan.eval_every,
+        "log_every": job.plan.log_every,
+        "recipe_origin": job.origin,
+        "notes": list(job.plan.notes),
+    }
+
+
+# ------------------------------------------------------------------------------- network and data
+
+
+def input_shape(net: Network) -> tuple[int, ...]:
+    """The network's declared input (C, H, W). Raises UsageError where it has several."""
+    if len(net.graph.inputs) != 1:
+        raise UsageError(
+            f"{net.name} has {len(net.graph.inputs)} inputs; one image is what we have"
+        )
+    return net.graph.inputs[0].type.shape
+
+
+def classes_of(net: Network) -> int:
+    """How many classes a network tells apart: the length of its output."""
+    outputs = net.graph.outputs
+    shape = net.graph[outputs.get("logits", next(iter(outputs.values())))].type.shape
+    if len(shape) != 1:
+        raise UsageError(f"{net.name} is no classifier: its output is {'x'.join(map(str, shape))}")
+    return shape[0]
+
+
+def bind_classes(net: Network, data: ImageData) -> Network:
+    """The network with as many outputs as the set has classes."""
+    has, needs = classes_of(net), len(data.classes)
+    if has == needs:
+        return net
+    if "classes" not in net.parameters:
+        raise UsageError(
+            f"{net.name} tells {has} classes apart, {data.name} has {needs}, and the network has "
+            "no parameter `classes` to bind"
+        )
+    return net.bind(classes=needs)
+
+
+def split(data: ImageData, asked: DataSet | None) -> tuple[Images, Images, str]:
+    """Images to train on, images that steer the run, and whether these are "val" or "test".
+
+    A recipe's split holds for its own set. It is fixed: it does not depend on the seed.
+    """
+    if asked is None or asked.name != data.name or (asked.train is None and asked.val is None):
+        return data.train, data.test, "test"
+    images, val = len(data.train), asked.val or 0
+    train = images - val if asked.train is None else asked.train
+    if train < 1 or val < 0 or train + val > images:
+        raise UsageError(
+            f"{data.name} has {images:,} images to train on; they cannot be split into "
+            f"{train:,} and {val:,}"
+        )
+    order = permutation(images, seed=0, epoch=0, slot=SPLIT)
+    kept = data.train.part(order[:train].sort().values)
+    if not val:
+        return kept, data.test, "test"
+    return kept, data.train.part(order[images - val :].sort().values), "val"
+
+
+def shared_statistics(
+    train: Images, wanted: tuple[int, ...], recipe: Recipe, workers: Workers, world: World
+) -> Statistics:
+    """The training set's statistics, measured once for all processes."""
+    if train.shape is None and not needs_statistics((*recipe.augment, *recipe.evaluate)):
+        channels = wanted[0]
+        return Statistics(torch.zeros(wanted), torch.zeros(channels), torch.ones(channels))
+    found = measure(train, wanted, recipe.evaluate, workers).tensors() if world.leads else None
+    return Statistics(**world.agree(found))
+
+
+def choose_device(name: str, world: World) -> torch.device:
+    """The device a name means, of this process. Raises MissingError where there is none."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"no device `{name}`: give auto, cpu, cuda or cuda:N") from error
+    if device.type not in ("cpu", "cuda"):
+        raise UsageError(f"no device `{name}`: give auto, cpu, cuda or cuda:N")
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise MissingError("there is no CUDA device here", "train on the CPU: --device cpu")
+        index = device.index if device.index is not None else world.local_rank
+        if index >= torch.cuda.device_count():
+            count = torch.cuda.device_count()
+            raise MissingError(
+                f"there is no cuda:{index}; this machine has {count}",
+                f"give one of cuda:0 to cuda:{count - 1}",
+            )
+        device = torch.device("cuda", index)
+    return device
+
+
+def _worker_count(options: TrainOptions, world: World) -> int:
+    if options.workers is not None:
+        if options.workers < 0:
+            raise UsageError(f"workers is {options.workers}; it must not be negative")
+        return options.workers
+    return min(8, max(1, (os.cpu_count() or 1) // world.size))

@@ -1,0 +1,142 @@
+"""Training a network: the function everything else calls."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from resnetc.atomic import write_text
+from resnetc.backends.weights import write_weights
+from resnetc.train import checkpoint as checkpoints
+from resnetc.train.curves import draw_curves
+from resnetc.train.deterministic import torch_settings
+from resnetc.train.evaluation import Evaluation
+from resnetc.train.job import choose_device, identity, lock, prepare
+from resnetc.train.metrics import Metrics
+from resnetc.train.options import TrainOptions
+from resnetc.train.processes import World, joined
+from resnetc.train.progress import make_reporter
+from resnetc.train.run_folder import RunFolder, choose_folder, compare
+from resnetc.train.state import initial_state, restore
+from resnetc.train.stop import stop_requests
+from resnetc.train.trainer import Trainer
+
+if TYPE_CHECKING:
+    from resnetc.driver import Network
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A finished run.
+
+    `network` is bound to the set's classes; `weights` is the file of its trained weights, by
+    parameter path. `test` judges these weights, the last ones; `best_error` is the lowest error
+    of any evaluation, in [0, 1]; `real` is false for made-up images.
+    """
+
+    run: Path
+    weights: Path
+    network: Network
+    iterations: int
+    test: Evaluation
+    best_error: float
+    train_error: float
+    seconds: float
+    images_per_second: float
+    data: str
+    real: bool
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "network": self.network.name,
+            "data": self.data,
+            "real_data": self.real,
+            "iterations": self.iterations,
+            "test": self.test.to_json(),
+            "test_error": self.test.error,
+            "best_error": self.best_error,
+            "train_error": self.train_error,
+            "seconds": self.seconds,
+            "images_per_second": self.images_per_second,
+            "run": str(self.run),
+            "weights": str(self.weights),
+        }
+
+
+def train(net: Network, options: TrainOptions | None = None) -> TrainResult:
+    """Train a network by its recipe; every file goes into the run's folder.
+
+    Under torchrun each process works on its share of the batch, and rank 0 writes. Raises
+    MissingError without data or device, UsageError for a request that makes no sense, RunError
+    when the training diverges or the disk is full, StoppedError or KeyboardInterrupt when asked
+    to stop.
+    """
+    options = options or TrainOptions()
+    settings = torch_settings(deterministic=options.deterministic, threads=options.threads)
+    with settings, joined(options.device) as world:
+        device = choose_device(options.device, world)
+        chosen = choose_folder(options.out, net.name, options.resume) if world.leads else None
+        run: RunFolder = world.agree(chosen)
+        return _train(net, options, world, device, run)
+
+
+def _train(
+    net: Network, options: TrainOptions, world: World, device: torch.device, run: RunFolder
+) -> TrainResult:
+    said: list[str] = []
+    saved = checkpoints.newest(run.checkpoints, said.append) if options.resume else None
+    job = prepare(net, options, world, device, run.read_statistics() if saved else None)
+    same = identity(job, options, world)
+    state = initial_state(job, options.seed, world.rank)
+    if saved is not None:
+        compare(saved.state["identity"], same, said.append)
+        restore(state, saved, world.rank, device)
+        said.append(f"going on from iteration {state.step:,}")
+    elif world.leads:
+        run.write_start(job.net, lock(job, options, world), job.statistics)
+    reporter = make_reporter(
+        job.plan.iterations, speaks=world.leads, shows_progress=options.progress
+    )
+    try:
+        for line in [*job.headline(world, options.seed), *said, f"run: {run.path}"]:
+            reporter.note(line)
+        metrics = Metrics(run.path, state.step) if world.leads else None
+        trainer = Trainer(job, state, world, options, run, reporter, same, metrics)
+        with stop_requests() as stop:
+            trainer.train(stop)
+        return _finish(trainer)
+    finally:
+        reporter.close()
+
+
+def _finish(trainer: Trainer) -> TrainResult:
+    """Judge the last weights by the test images, and write them, the curves and the summary."""
+    job, state, run = trainer.job, trainer.state, trainer.run
+    at_hand = state.judged if job.kind == "test" else None
+    test = at_hand or trainer.evaluate("test")
+    rows = trainer.metrics.rows if trainer.metrics else []
+    seconds = state.watch.total
+    result = TrainResult(
+        run=run.path,
+        weights=run.weights,
+        network=job.net,
+        iterations=state.step,
+        test=test,
+        best_error=min([row.error for row in rows if row.kind == job.kind] or [test.error]),
+        train_error=state.train_error if state.train_error is not None else 1.0,
+        seconds=seconds,
+        images_per_second=state.step * job.recipe.batch / seconds if seconds else 0.0,
+        data=job.data.name,
+        real=job.data.real,
+    )
+    if trainer.world.leads:
+        write_weights(run.weights, state.module.state_dict())
+        made_up = "" if job.data.real else " (made-up images)"
+        draw_curves({job.net.name: rows}, run.curves, f"{job.net.name} on {job.data.name}{made_up}")
+        write_text(run.summary, json.dumps(result.to_json(), indent=2) + "\n")
+    trainer.world.wait()
+    return result

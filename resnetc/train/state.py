@@ -1,0 +1,159 @@
+"""What changes while a network trains, and how it becomes a checkpoint and back."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from resnetc.backends.torch import build_module
+from resnetc.diagnostics import RunError
+from resnetc.train.checkpoint import Checkpoint
+from resnetc.train.evaluation import Evaluation
+from resnetc.train.job import Job
+from resnetc.train.optimizer import load_momentum, make_optimizer, momentum_by_path
+from resnetc.train.processes import World
+from resnetc.train.schedule import Schedule
+
+
+@dataclass
+class Sums:
+    """Of the training images since the last reading; loss and right answers stay on the device."""
+
+    loss: Tensor
+    right: Tensor
+    images: int = 0
+
+    @classmethod
+    def on(cls, device: torch.device) -> Sums:
+        loss = torch.zeros((), dtype=torch.float64, device=device)
+        return cls(loss, torch.zeros((), dtype=torch.int64, device=device))
+
+    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Count a batch: its mean loss, its outputs, its labels."""
+        self.loss += loss.detach().double() * len(labels)
+        self.right += (logits.detach().argmax(1) == labels).sum()
+        self.images += len(labels)
+
+    def numbers(self) -> Tensor:
+        """Loss, right answers and images as float64 [3] on the device."""
+        images = torch.full_like(self.loss, self.images)
+        return torch.stack([self.loss, self.right.double(), images])
+
+    def set(self, loss: float, right: float, images: float) -> None:
+        self.loss.fill_(loss)
+        self.right.fill_(int(right))
+        self.images = int(images)
+
+
+class Stopwatch:
+    """Seconds trained, without evaluations and checkpoints: in total and since the last lap."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.total = seconds
+        self._lap = 0.0
+        self._since: float | None = None
+
+    def run(self) -> None:
+        self._since = time.perf_counter()
+
+    def pause(self) -> None:
+        if self._since is not None:
+            passed = time.perf_counter() - self._since
+            self.total, self._lap, self._since = self.total + passed, self._lap + passed, None
+
+    def lap(self) -> float:
+        """Seconds since the last lap; the watch is left paused."""
+        self.pause()
+        seconds, self._lap = self._lap, 0.0
+        return seconds
+
+
+@dataclass
+class State:
+    """A run at a step boundary: `step` steps are done.
+
+    `judged` is the evaluation made at this very boundary, None at others; `train_error` the last
+    reading's.
+    """
+
+    module: nn.Module
+    optimizer: torch.optim.Optimizer
+    schedule: Schedule
+    sums: Sums
+    step: int = 0
+    train_error: float | None = None
+    judged: Evaluation | None = None
+    watch: Stopwatch = field(default_factory=Stopwatch)
+
+
+def initial_state(job: Job, seed: int, rank: int) -> State:
+    """A network with fresh weights, before its first step. Seeds torch's generators, too, from
+    which dropout draws."""
+    device = job.mode.device
+    module: Any = build_module(job.net.graph, job.recipe.init, seed).to(device)
+    if job.mode.channels_last:
+        module = module.to(memory_format=torch.channels_last)
+    optimizer = make_optimizer(module, job.net.graph, job.recipe.optimizer)
+    torch.manual_seed(seed + rank)
+    return State(module, optimizer, Schedule(job.recipe), Sums.on(device))
+
+
+def snapshot(state: State, world: World, device: torch.device, extra: dict[str, Any]) -> Checkpoint:
+    """The state as a checkpoint; every process takes part. `extra` goes into state.json.
+
+    Raises RunError rather than keep weights that are not finite.
+    """
+    _require_finite(state)
+    rng = {f"cpu.{i}": s for i, s in enumerate(world.gather(torch.get_rng_state()))}
+    if device.type == "cuda":
+        states = world.gather(torch.cuda.get_rng_state(device))
+        rng |= {f"cuda.{i}": s for i, s in enumerate(states)}
+    sums = [numbers.tolist() for numbers in world.gather(state.sums.numbers().cpu())]
+    facts = {
+        "step": state.step,
+        "schedule": state.schedule.to_json(),
+        "sums": sums,
+        "train_error": state.train_error,
+        "error": state.judged.error if state.judged else None,
+        "seconds": state.watch.total,
+        **extra,
+    }
+    velocities = momentum_by_path(state.module, state.optimizer)
+    return Checkpoint(dict(state.module.state_dict()), velocities, rng, facts)
+
+
+def restore(state: State, checkpoint: Checkpoint, rank: int, device: torch.device) -> None:
+    """Put a checkpoint into a fresh state."""
+    facts = checkpoint.state
+    state.module.load_state_dict(checkpoint.weights)
+    load_momentum(state.module, state.optimizer, checkpoint.optimizer)
+    state.schedule.restore(facts["schedule"])
+    state.step = checkpoint.step
+    state.train_error = facts["train_error"]
+    state.watch = Stopwatch(facts["seconds"])
+    if rank < len(facts["sums"]):
+        state.sums.set(*facts["sums"][rank])
+    if f"cpu.{rank}" in checkpoint.rng:
+        torch.set_rng_state(checkpoint.rng[f"cpu.{rank}"])
+    if device.type == "cuda" and f"cuda.{rank}" in checkpoint.rng:
+        torch.cuda.set_rng_state(checkpoint.rng[f"cuda.{rank}"], device)
+
+
+def _require_finite(state: State) -> None:
+    floats = [t for t in state.module.state_dict().values() if t.is_floating_point()]
+    finite = torch.stack([torch.isfinite(t).all() for t in floats]).all()
+    require_finite(float(state.sums.loss) if finite else math.nan, state.step)
+
+
+def require_finite(loss: float, step: int) -> None:
+    """Raise RunError when a loss says that the training diverged."""
+    if not math.isfinite(loss):
+        raise RunError(
+            f"the training diverged: the loss or a weight is not finite at iteration {step:,}; "
+            "the last checkpoint is from before. Try a smaller --lr, or a warm-up"
+        )

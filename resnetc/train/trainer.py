@@ -1,0 +1,215 @@
+"""The loop: steps, readings, evaluations, checkpoints, and an orderly end."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from resnetc.train import checkpoint as checkpoints
+from resnetc.train.draws import Order
+from resnetc.train.evaluation import Evaluation, evaluate_module
+from resnetc.train.feed import batches
+from resnetc.train.job import Job
+from resnetc.train.metrics import Metrics, Row
+from resnetc.train.optimizer import set_lr
+from resnetc.train.options import TrainOptions
+from resnetc.train.processes import World
+from resnetc.train.progress import Reporter
+from resnetc.train.run_folder import RunFolder
+from resnetc.train.state import State, require_finite, snapshot
+from resnetc.train.stop import StoppedError, StopRequest
+
+_AGREE_EVERY = 10
+"""Steps between two times at which several processes ask each other whether to stop."""
+
+
+@dataclass
+class Trainer:
+    """One run, from the state it is given to the end of its plan.
+
+    `identity` goes into every checkpoint. `metrics` is None in processes that do not lead.
+    """
+
+    job: Job
+    state: State
+    world: World
+    options: TrainOptions
+    run: RunFolder
+    reporter: Reporter
+    identity: Mapping[str, Any]
+    metrics: Metrics | None
+    _saved_at: int = -1
+    _steps_in_lap: int = 0
+
+    def __post_init__(self) -> None:
+        self.order = Order(len(self.job.train.images), self.job.recipe.batch, self.options.seed)
+        self.parallel = self._parallel()
+
+    def train(self, stop: StopRequest) -> None:
+        """Train to the end of the plan.
+
+        Raises RunError when the training diverges; when asked to stop, StoppedError, for Ctrl-C
+        KeyboardInterrupt. Whole checkpoints stay behind.
+        """
+        job, world, state = self.job, self.world, self.state
+        steps = self.order.steps(state.step, job.plan.iterations, world.rank, world.size)
+        self.parallel.train()
+        state.watch.run()
+        for images, labels in batches(job.train, steps, job.mode.device, job.workers):
+            self._step(images, labels)
+            self._at_boundary()
+            if self._must_stop(stop):
+                self._leave(stop)
+        state.watch.pause()
+
+    def evaluate(self, kind: str) -> Evaluation:
+        """Judge the network as it is, by the "val" or the "test" images."""
+        job = self.job
+        self.world.spread_buffers(self.state.module)
+        return evaluate_module(
+            self.state.module,
+            job.judge if kind == job.kind else job.test,
+            job.data.classes,
+            job.mode,
+            world=self.world,
+            workers=job.workers,
+        )
+
+    def _parallel(self) -> nn.Module:
+        """The module whose backward pass averages gradients over all processes."""
+        if self.world.size == 1:
+            return self.state.module
+        device = self.job.mode.device
+        return nn.parallel.DistributedDataParallel(
+            self.state.module,
+            device_ids=[device] if device.type == "cuda" else None,
+            broadcast_buffers=False,
+            gradient_as_bucket_view=True,
+        )
+
+    def _step(self, images: Tensor, labels: Tensor) -> None:
+        """One step. Nothing here waits for the device."""
+        state, mode = self.state, self.job.mode
+        set_lr(state.optimizer, state.schedule.lr(state.step))
+        with mode.autocast():
+            logits = self.parallel(mode.laid_out(images))
+        loss = F.cross_entropy(logits.float(), labels)
+        state.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        state.optimizer.step()
+        state.sums.add(loss, logits, labels)
+        state.step += 1
+        state.judged = None
+        self._steps_in_lap += 1
+
+    # -------------------------------------------------------------------- between two steps
+
+    def _at_boundary(self) -> None:
+        plan, step = self.job.plan, self.state.step
+        at_end = step == plan.iterations
+        if step % plan.log_every == 0 or at_end:
+            self._read()
+        evaluates = step % plan.eval_every == 0 or at_end
+        if evaluates:
+            self._judge()
+        every = self.options.checkpoint_every
+        due = evaluates if every is None else step % every == 0
+        if due or at_end:
+            self._save()
+
+    def _read(self) -> None:
+        """Take the sums off the device: the one place where the host waits for it."""
+        state, batch = self.state, self.job.recipe.batch
+        loss, right, images = self.world.sum(state.sums.numbers()).tolist()
+        seconds = state.watch.lap()
+        require_finite(loss, state.step)
+        state.train_error = 1.0 - right / images
+        lr = state.schedule.lr(state.step - 1)
+        state.schedule.after_training(state.step, state.train_error)
+        state.sums.set(0.0, 0, 0)
+        speed = self._steps_in_lap * batch / seconds if seconds > 0 else None
+        self._steps_in_lap = 0
+        row = Row(
+            "train",
+            state.step,
+            self.order.epoch(state.step),
+            loss / images,
+            state.train_error,
+            lr=lr,
+            images_per_second=speed,
+            seconds=round(state.watch.total, 3),
+        )
+        self._record(row)
+        left = (self.job.plan.iterations - state.step) * batch
+        self.reporter.training(row, left / speed if speed else 0.0)
+        state.watch.run()
+
+    def _judge(self) -> None:
+        state = self.state
+        state.watch.pause()
+        began = time.perf_counter()
+        judged = state.judged = self.evaluate(self.job.kind)
+        row = Row(
+            "val" if self.job.kind == "val" else "test",
+            state.step,
+            self.order.epoch(state.step),
+            judged.loss,
+            judged.error,
+            error_top5=1.0 - judged.top5,
+            seconds=round(state.watch.total, 3),
+        )
+        self._record(row)
+        self.reporter.evaluation(row, time.perf_counter() - began)
+        if state.schedule.after_evaluation(judged.error):
+            lr = state.schedule.lr(state.step)
+            self.reporter.note(f"the error has stopped falling: the rate is {lr:.3g} from here on")
+        state.watch.run()
+
+    def _record(self, row: Row) -> None:
+        if self.metrics is not None:
+            self.metrics.add(row)
+
+    def _save(self) -> None:
+        """Write a checkpoint of this boundary: all take part, rank 0 writes."""
+        state = self.state
+        state.watch.pause()
+        extra = {"epoch": self.order.epoch(state.step), "identity": dict(self.identity)}
+        taken = snapshot(state, self.world, self.job.mode.device, extra)
+        if self.world.leads:
+            checkpoints.write(self.run.checkpoints, taken)
+            checkpoints.prune(self.run.checkpoints, self.options.keep)
+        self.world.wait()
+        self._saved_at = state.step
+        state.watch.run()
+
+    # ----------------------------------------------------------------------------- stopping
+
+    def _must_stop(self, stop: StopRequest) -> bool:
+        """Whether to leave at this boundary; several processes leave at the same one."""
+        if self.state.step == self.job.plan.iterations:
+            return False
+        if self.world.size > 1:
+            if self.state.step % _AGREE_EVERY:
+                return False
+            stop.signal = self.world.any(stop.signal)
+        return stop.signal != 0
+
+    def _leave(self, stop: StopRequest) -> None:
+        if self._saved_at != self.state.step:
+            self._save()
+        self.state.watch.pause()
+        said = (
+            f"stopped by {stop.name} at iteration {self.state.step:,} of "
+            f"{self.job.plan.iterations:,}, with a checkpoint; go on with the same command and "
+            f"--out {self.run.path} --resume"
+        )
+        if stop.signal != signal.SIGINT:
+            raise StoppedError(said)
+        self.reporter.note(said)
+        raise KeyboardInterrupt
