@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 
 from resnetc.ir import Graph, Node
 from resnetc.ops import Role
@@ -28,7 +28,7 @@ def evaluate(
     return {name: values[node_id].numpy() for name, node_id in graph.outputs.items()}
 
 
-def _apply(
+def _apply(  # noqa: C901, PLR0912  (one case for each op)
     node: Node, operands: list[torch.Tensor], weights: Mapping[str, np.ndarray]
 ) -> torch.Tensor:
     held = {

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -66,7 +67,7 @@ def test_every_pass_has_a_row() -> None:
 @dataclass(frozen=True)
 class _Nothing(Pass):
     name = "nothing"
-    stages = {Stage.SOURCE: Stage.SOURCE}
+    stages: ClassVar = {Stage.SOURCE: Stage.SOURCE}
 
     def visit(self, editor: GraphEditor, node: Node) -> None:
         editor.keep(node)
@@ -77,7 +78,7 @@ class _Break(Pass):
     """Leaves a convolution that does not fit its operand's parameters."""
 
     name = "break"
-    stages = {Stage.SOURCE: Stage.SOURCE}
+    stages: ClassVar = {Stage.SOURCE: Stage.SOURCE}
 
     def visit(self, editor: GraphEditor, node: Node) -> None:
         if isinstance(node.op, Conv2d):
@@ -313,6 +314,19 @@ def test_a_weight_float16_cannot_hold_is_a_plain_error() -> None:
         graph.parameters["conv.weight"].array(weights)
     weights["conv.weight"][1, 1, 1, 1] = -6.5e4
     assert graph.parameters["conv.weight"].array(weights).dtype == np.float16
+    weights["conv.weight"][1, 1, 1, 1] = np.nan  # the user's own: passed on
+    assert np.isnan(graph.parameters["conv.weight"].array(weights)).sum() == 1
+
+
+def test_folding_that_overflows_is_a_plain_error() -> None:
+    b = Builder()
+    conv = b.add(Conv2d, "conv", b.input(1, 4, 4), kernel=(1, 1))
+    graph = b.graph(out=b.add(BatchNorm, "bn", conv))
+    weights = some_weights(graph)
+    weights["conv.weight"][:] = 3e38
+    weights["bn.running_var"][:] = 0
+    with pytest.raises(RunError, match=r"conv\.weight holds inf, but float32 ends at 3\.4e38"):
+        fold(graph).parameters["conv.weight"].array(weights)
 
 
 # ------------------------------------------------------------------------------------ the rules

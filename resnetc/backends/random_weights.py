@@ -44,6 +44,9 @@ class _RandomWeights(Arrays):
     def shape(self, path: str) -> tuple[int, ...]:
         return self._parameters[path].type.shape
 
+    def __contains__(self, path: object) -> bool:
+        return path in self._parameters
+
     def __getitem__(self, path: str) -> np.ndarray:
         import numpy as np
 

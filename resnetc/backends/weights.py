@@ -7,6 +7,8 @@ writing an artefact never needs more than one array in memory.
 from __future__ import annotations
 
 import hashlib
+import json
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -25,7 +27,13 @@ _LISTED = 5
 
 
 class Arrays(Mapping[str, "np.ndarray"]):
-    """Arrays by parameter path that may not exist until they are read."""
+    """Arrays by parameter path that may not exist until they are read.
+
+    `__contains__` must be given beside what a mapping needs: the inherited one reads the array.
+    """
+
+    @abstractmethod
+    def __contains__(self, path: object) -> bool: ...
 
     def shape(self, path: str) -> tuple[int, ...]:
         """The array's shape, had without making the array where that can be."""
@@ -45,10 +53,13 @@ class _SafetensorsFile(Arrays):
             raise UsageError(f"{path}: there is no such file") from error
         except (safetensors.SafetensorError, OSError) as error:
             raise RunError(f"{path}: not a whole .safetensors file: {error}") from error
-        self._paths = tuple(self._file.keys())
+        self._paths = dict.fromkeys(self._file.keys())
 
     def shape(self, path: str) -> tuple[int, ...]:
         return tuple(self._file.get_slice(path).get_shape())
+
+    def __contains__(self, path: object) -> bool:
+        return path in self._paths
 
     def __getitem__(self, path: str) -> np.ndarray:
         if path not in self._paths:
@@ -70,6 +81,9 @@ class _Tensors(Arrays):
 
     def shape(self, path: str) -> tuple[int, ...]:
         return tuple(self._tensors[path].shape)
+
+    def __contains__(self, path: object) -> bool:
+        return path in self._tensors
 
     def __getitem__(self, path: str) -> np.ndarray:
         tensor = self._tensors[path]
@@ -93,16 +107,13 @@ def as_arrays(weights: Mapping[str, Any]) -> Arrays:
 
 
 def read_weights(path: Path) -> Arrays:
-    """Weights from a .safetensors file, a checkpoint's folder, or a .pth/.pt of torch's.
+    """Weights from a .safetensors file, a run's or checkpoint's folder, or a .pth/.pt of torch's.
 
     A foreign .pth is read with `weights_only`: it cannot run code. Raises UsageError where there
     is nothing to read, RunError for a file that is damaged or of another kind.
     """
     if path.is_dir():
-        inside = path / CHECKPOINT_WEIGHTS
-        if not inside.is_file():
-            raise UsageError(f"{path}: this folder holds no {CHECKPOINT_WEIGHTS}")
-        return _SafetensorsFile(inside)
+        return _read_folder(path)
     if path.suffix in (".pth", ".pt"):
         return _read_torch(path)
     return _SafetensorsFile(path)
@@ -117,16 +128,31 @@ def write_weights(path: Path, weights: Mapping[str, Any]) -> None:
         file.write(save(arrays))
 
 
+def _read_folder(folder: Path) -> Arrays:
+    """The weights of a run or checkpoint; a checkpoint's own digest must hold."""
+    file = folder / CHECKPOINT_WEIGHTS
+    if not file.is_file():
+        raise UsageError(f"{folder}: this folder holds no {CHECKPOINT_WEIGHTS}")
+    state = folder / "state.json"
+    if state.is_file():
+        try:
+            expected = json.loads(state.read_bytes())["files"][CHECKPOINT_WEIGHTS]
+        except (ValueError, LookupError, TypeError) as error:
+            raise RunError(f"{state}: not the state of a checkpoint: {error}") from error
+        with file.open("rb") as opened:
+            if hashlib.file_digest(opened, "sha256").hexdigest() != expected:
+                raise RunError(f"{file}: damaged: its digest is not the one in {state.name}")
+    return _SafetensorsFile(file)
+
+
 def _read_torch(path: Path) -> Arrays:
     if not path.is_file():
         raise UsageError(f"{path}: there is no such file")
-    import pickle
-
     import torch
 
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
+    except Exception as error:  # its readers of three formats fail in many ways
         raise RunError(f"{path}: torch cannot read this as plain weights: {error}") from error
     for key in ("state_dict", "model"):
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):

@@ -159,19 +159,26 @@ class Parameter:
     def array(self, weights: Weights) -> np.ndarray:
         """The array, contiguous and in the parameter's own element type.
 
-        Raises RunError for a finite number that the element type cannot hold.
+        Raises RunError when finite weights give a number that the element type cannot hold.
         """
         import numpy as np
 
-        exact = self.value.evaluate(weights)
-        with np.errstate(over="ignore"):
+        # What overflows is looked at below; what is not a number to begin with is passed on.
+        with np.errstate(over="ignore", invalid="ignore"):
+            exact = self.value.evaluate(weights)
             array = np.asarray(exact, numpy_dtype(self.type.dtype), order="C")
-        if self.type.dtype is DType.F16 and np.isinf(array).any() and np.isfinite(exact).all():
+        if not np.isfinite(array).all() and self._sources_are_finite(weights):
             largest = float(np.abs(exact).max())
+            limit = "65504" if self.type.dtype is DType.F16 else "3.4e38"
             raise RunError(
-                f"{self.path} holds {largest:.4g}, but float16 ends at 65504: use bf16 or fp32"
+                f"{self.path} holds {largest:.4g}, but {self.type.dtype.value} ends at {limit}"
             )
         return array
+
+    def _sources_are_finite(self, weights: Weights) -> bool:
+        import numpy as np
+
+        return all(np.isfinite(weights[path]).all() for path in self.value.sources())
 
 
 def numpy_dtype(dtype: DType) -> np.dtype:
