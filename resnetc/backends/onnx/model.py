@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import onnx
 from onnx import GraphProto, ModelProto, StringStringEntryProto, helper
 
-from resnetc import __version__
 from resnetc.backends.onnx.emit import ELEMENT_TYPES, Emission, Initializer, emit
 from resnetc.backends.onnx.options import OnnxOptions
 from resnetc.diagnostics import InternalError
 from resnetc.ir import Graph
 from resnetc.passes import lower_for_inference
+from resnetc.version import __version__
 
 PRODUCER = "resnetc"
 

@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resnetc import __version__
 from resnetc.atomic import replacing, write_text
 from resnetc.backends.onnx import model_bytes
 from resnetc.backends.tensorrt.build import Plan, build_plan
@@ -24,6 +23,7 @@ from resnetc.backends.tensorrt.options import TensorRtOptions
 from resnetc.backends.tensorrt.precision import count
 from resnetc.backends.weights import fit_weights, weights_hash
 from resnetc.ir import Graph
+from resnetc.version import __version__
 
 if TYPE_CHECKING:
     import numpy as np

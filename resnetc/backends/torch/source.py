@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator
 from pathlib import PurePath
 
-from resnetc import __version__
 from resnetc.backends.torch.classes import BlockClass, generalise
 from resnetc.backends.torch.constructors import Constructors, Registry, leaf_text
 from resnetc.backends.torch.forward import Forward
@@ -20,6 +19,7 @@ from resnetc.backends.torch.values import Values
 from resnetc.backends.torch.variants import families
 from resnetc.ir import Graph
 from resnetc.recipes import HeNormal
+from resnetc.version import __version__
 
 Key = tuple[str, int]
 """Modules of one key are tried for one class: the block's name, and a height where blocks nest in
