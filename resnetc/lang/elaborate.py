@@ -11,6 +11,7 @@ from typing import Any
 
 from resnetc.diagnostics import CompileError, Diagnostic, Label, Span, suggest
 from resnetc.lang import syntax as s
+from resnetc.lang.budget import room
 from resnetc.lang.evaluate import Env, Evaluator
 from resnetc.lang.expectations import Expectation
 from resnetc.lang.mistake import Abandon, Mistake, Poisoned
@@ -53,6 +54,7 @@ class Elaborator:
 
     # ---- the network
 
+    @room()
     def run(self) -> CheckedNetwork:
         """The elaborated network. Raises CompileError with every mistake."""
         decl, home = self.derived.template.decl, self.derived.template.home
@@ -130,6 +132,8 @@ class Elaborator:
             self._statement(statement, env, site)
 
     def _statement(self, statement: s.Stmt, env: Env, site: Site) -> None:
+        budget = self.evaluate.budget
+        budget.enter(statement.span)
         try:
             self._by_type[type(statement)](statement, env, site)
         except Abandon:
@@ -139,6 +143,8 @@ class Elaborator:
             self._poison(statement, env, site)
         except Poisoned:
             self._poison(statement, env, site)
+        finally:
+            budget.levels -= 1
 
     def _poison(self, statement: s.Stmt, env: Env, site: Site) -> None:
         """What the statement would have defined is poison now."""

@@ -10,6 +10,7 @@ from typing import Any
 from resnetc.diagnostics import Help, Span, suggest
 from resnetc.lang import syntax as s
 from resnetc.lang.bind import bind_arguments
+from resnetc.lang.budget import Budget
 from resnetc.lang.builtins import FUNCTIONS
 from resnetc.lang.mistake import Mistake, Poisoned, unknown_name
 from resnetc.lang.modules import Definition, Module
@@ -34,9 +35,6 @@ from resnetc.lang.values import (
 )
 from resnetc.recipes import DATA_SETS, WORDS
 
-MAX_LIST = 10_000
-MAX_STRING = 4_096
-MAX_STEPS = 5_000_000
 RECIPE_METRICS = ("train_error",)
 RECIPE_WORDS = frozenset({*WORDS, *DATA_SETS, *RECIPE_METRICS})
 
@@ -68,8 +66,9 @@ class Evaluator:
     """Evaluates expressions. One per compilation, so that budgets and constants are shared."""
 
     def __init__(self) -> None:
-        self._steps = 0
-        self._constants: dict[s.Const, object] = {}
+        self.budget = Budget()
+        # By identity: comparing declarations would compare whole trees.
+        self._constants: dict[int, object] = {}
         self._active: list[s.Decl] = []
         # Ambients by name and identity of the value that was in force.
         self.ambients_read: set[tuple[str, int]] = set()
@@ -90,14 +89,12 @@ class Evaluator:
 
     def __call__(self, expr: s.Expr, env: Env) -> object:
         """The value. Raises Mistake or Poisoned."""
-        self.spend(expr.span)
-        return self._by_type[type(expr)](expr, env)
-
-    def spend(self, span: Span) -> None:
-        """Count one step of work against the budget."""
-        self._steps += 1
-        if self._steps > MAX_STEPS:
-            raise Mistake("E0603", f"stopped after {MAX_STEPS:,} steps of evaluation", span)
+        self.budget.spend(expr.span)
+        self.budget.enter(expr.span)
+        try:
+            return self._by_type[type(expr)](expr, env)
+        finally:
+            self.budget.levels -= 1
 
     def typed(self, expr: s.Expr, env: Env, wanted: type, what: str) -> Any:
         """The value of an expression that must be of a Python type; bool is never an int."""
@@ -119,9 +116,9 @@ class Evaluator:
         text = ""
         for part in expr.parts:
             value = part if isinstance(part, str) else self(part, env)
+            self.budget.value(value, expr.span)
             text += value if isinstance(value, str) else show(value)
-            if len(text) > MAX_STRING:
-                raise Mistake("E0603", f"a string may hold {MAX_STRING:,} characters", expr.span)
+            self.budget.string(len(text), expr.span)
         return text
 
     def _name(self, expr: s.Name, env: Env) -> object:
@@ -168,18 +165,18 @@ class Evaluator:
         return self(decl.value, Env(home))
 
     def _constant(self, decl: s.Const, home: Module, span: Span) -> object:
-        if decl not in self._constants:
+        if id(decl) not in self._constants:
             with self._entered(decl, span):
                 value = self(decl.value, Env(home))
             if decl.type is not None:
                 value = checked(value, decl.type, decl.value.span)
-            self._constants[decl] = value
-        return self._constants[decl]
+            self._constants[id(decl)] = value
+        return self._constants[id(decl)]
 
     @contextlib.contextmanager
     def _entered(self, decl: s.Decl, span: Span) -> Iterator[None]:
         """Refuse a function or constant that is being evaluated already."""
-        if decl in self._active:
+        if any(active is decl for active in self._active):
             circle = " -> ".join(d.name for d in [*self._active, decl])
             message = f"`{decl.name}` is defined by itself"
             note = "functions and constants may not recurse"
@@ -221,15 +218,11 @@ class Evaluator:
     def items(self, expr: s.Expr, env: Env) -> list[object]:
         """The items of a list or range, as a Python list within the budget."""
         value = self(expr, env)
-        if isinstance(value, TensorList):
-            return list(value.items)
-        if isinstance(value, list):
-            return value
-        if isinstance(value, Range):
-            if len(value) > MAX_LIST:
-                raise Mistake("E0603", f"a list may hold {MAX_LIST:,} items", expr.span)
-            return list(value)
-        raise Mistake("E0301", f"expected list, found {type_name(value)}", expr.span)
+        items = value.items if isinstance(value, TensorList) else value
+        if not isinstance(items, list | Range):
+            raise Mistake("E0301", f"expected list, found {type_name(value)}", expr.span)
+        self.budget.length(len(items), expr.span)
+        return list(items)
 
     # ---- calls
 
@@ -258,15 +251,16 @@ class Evaluator:
     def _call_builtin(self, name: str, bound: tuple[Bound, ...], span: Span) -> object:
         if any(arg.name is not None for arg in bound):
             raise Mistake("E0203", f"`{name}` takes no named arguments", span)
-        values = [list(b.value) if isinstance(b.value, Range) else b.value for b in bound]
         for arg in bound:
-            if isinstance(arg.value, Range) and len(arg.value) > MAX_LIST:
-                raise Mistake("E0603", f"a list may hold {MAX_LIST:,} items", arg.span)
+            if isinstance(arg.value, list | Range):
+                self.budget.length(len(arg.value), arg.span)
+        values = [list(b.value) if isinstance(b.value, Range) else b.value for b in bound]
         try:
             result = FUNCTIONS[name](*values)
         except (TypeError, ValueError, OverflowError):
             shown = ", ".join(type_name(value) for value in values)
             raise Mistake("E0305", f"`{name}` cannot take ({shown})", span) from None
+        self.budget.value(result, span)
         return finite(result, span)
 
     def bind(
@@ -291,6 +285,7 @@ class Evaluator:
             else:
                 assert param.default is not None
                 value, place = self(param.default, env), param.default.span
+            self.budget.value(value, place)
             env.names[param.name] = checked(value, param.type, place)
             where[param.name] = place
         return where
@@ -312,7 +307,9 @@ class Evaluator:
     # ---- lists
 
     def _list(self, expr: s.ListExpr, env: Env) -> list[object]:
-        return [self(item, env) for item in expr.items]
+        made = [self(item, env) for item in expr.items]
+        self.budget.value(made, expr.span)
+        return made
 
     def _comprehension(self, expr: s.Comprehension, env: Env) -> list[object]:
         inner = env.child()
@@ -321,6 +318,7 @@ class Evaluator:
             self.assign(expr.targets, item, inner, expr.iterable.span)
             if expr.condition is None or self.typed(expr.condition, inner, bool, "bool"):
                 result.append(self(expr.item, inner))
+        self.budget.value(result, expr.span)
         return result
 
     # ---- operators
@@ -347,6 +345,7 @@ class Evaluator:
         if isinstance(left, Word) and left.name in RECIPE_METRICS and isinstance(right, float):
             return Comparison(left.name, expr.operator, float(right))
         if expr.operator in ("==", "!="):
+            self.budget.value(left, expr.span)
             return (left == right) is (expr.operator == "==")
         if isinstance(left, list) and isinstance(right, list | int):
             return self._join(expr, left, right)
@@ -367,9 +366,10 @@ class Evaluator:
         else:
             shown = f"{type_name(left)} and {type_name(right)}"
             raise Mistake("E0307", f"`{expr.operator}` cannot take {shown}", expr.span)
-        if size > MAX_LIST:
-            raise Mistake("E0603", f"a list may hold {MAX_LIST:,} items", expr.span)
-        return left + right if isinstance(right, list) else left * int(right)
+        self.budget.length(size, expr.span)
+        joined = left + right if isinstance(right, list) else left * int(right)
+        self.budget.value(joined, expr.span)
+        return joined
 
 
 def checked(value: object, type_: s.TypeExpr, span: Span) -> object:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from resnetc.diagnostics import Span
 from resnetc.lang import syntax as s
 from resnetc.lang.evaluate import Env, Evaluator
-from resnetc.lang.mistake import Mistake, Poisoned
+from resnetc.lang.mistake import Abandon, Mistake, Poisoned
 from resnetc.lang.record import Recorder, join
 from resnetc.lang.site import Counter, Flowing, Site
 from resnetc.lang.structures import STRUCTURES, Run, Structures, open_block
@@ -205,8 +205,8 @@ class Placer:
             note = "blocks may not recurse; use `* n` or `for`"
             raise Mistake("E0408", message, call.name_span, notes=(note,))
         if site.depth >= MAX_BLOCK_DEPTH:
-            message = f"blocks are nested {MAX_BLOCK_DEPTH} deep"
-            raise Mistake("E0602", message, call.name_span)
+            message = f"stopped {MAX_BLOCK_DEPTH} blocks deep"
+            raise Abandon("E0604", message, call.name_span)
         self._sites.append(call)
         try:
             yield

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from resnetc.diagnostics import CompileError, Diagnostic, Help, Label, Span, suggest
 from resnetc.lang import syntax as s
+from resnetc.lang.budget import room
 from resnetc.lang.evaluate import Env, Evaluator
 from resnetc.lang.mistake import Mistake, Poisoned
 from resnetc.lang.modules import Definition
@@ -17,6 +18,7 @@ from resnetc.lang.values import Bound, Comparison, Range, Word, show, type_name
 from resnetc.recipes import DATA_SETS, WORDS, Condition, DataSet, Recipe
 
 
+@room()
 def read_recipe(definition: Definition) -> Recipe:
     """The recipe a declaration stands for. Raises CompileError with every mistake in it."""
     reader = _Reader(Evaluator())

@@ -104,7 +104,7 @@ class Recorder:
                 raise Mistake("E0404", message, span, "second", secondary=(first,), help=advice)
             self._owners[path] = span
         if len(self._owners) > MAX_PARAMETERS:
-            raise Mistake("E0602", f"stopped at {MAX_PARAMETERS:,} parameters", span)
+            raise Abandon("E0602", f"stopped at {MAX_PARAMETERS:,} parameters", span)
 
     def _unique(self, name: str) -> str:
         """The name itself the first time, then `name_1`, `name_2`."""

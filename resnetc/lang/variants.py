@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from resnetc.diagnostics import Help, Span
 from resnetc.lang import syntax as s
 from resnetc.lang.bind import signature, unknown_parameter
+from resnetc.lang.budget import room
 from resnetc.lang.evaluate import Env, Evaluator
 from resnetc.lang.mistake import Mistake
 from resnetc.lang.modules import Definition, Module
@@ -66,6 +67,7 @@ class Derived:
             )
 
 
+@room()
 def derive(definition: Definition, evaluate: Evaluator, depth: int = 0) -> Derived:
     """Follow a network's derivation to its template. Raises Mistake."""
     decl, home = definition.decl, definition.home

@@ -1,0 +1,88 @@
+"""What one compilation may spend: this is why every program ends, and soon."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator, Sequence
+
+from resnetc.diagnostics import Span
+from resnetc.lang.mistake import Abandon, Mistake
+
+MAX_LIST = 10_000
+MAX_ITEMS = 100_000
+"""Items of a list together with those of the lists inside it."""
+MAX_LIST_DEPTH = 16
+MAX_STRING = 4_096
+MAX_STEPS = 1_000_000
+"""Expressions evaluated and list items touched; ResNet-1202 takes 29,000."""
+MAX_LEVELS = 200
+"""Expressions, functions and bodies inside each other at one time."""
+
+
+class Budget:
+    """Counts what has been spent. What would be too much is refused before it is done."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self.levels = 0
+
+    def spend(self, span: Span, steps: int = 1) -> None:
+        """Count work: a step for an expression, for an item of a list."""
+        self.steps += steps
+        if self.steps > MAX_STEPS:
+            raise Abandon("E0603", f"stopped after {MAX_STEPS:,} steps of evaluation", span)
+
+    def enter(self, span: Span) -> None:
+        """Go one level deeper; the caller counts `levels` down again when it leaves."""
+        if self.levels >= MAX_LEVELS:
+            raise Abandon("E0604", f"stopped {MAX_LEVELS} levels deep", span)
+        self.levels += 1
+
+    def length(self, count: int, span: Span) -> None:
+        """Refuse a list of this length; to be called before one is made."""
+        if count > MAX_LIST:
+            raise Mistake("E0605", f"a list may hold {MAX_LIST:,} items, not {count:,}", span)
+        self.spend(span, max(0, count))
+
+    def value(self, value: object, span: Span) -> None:
+        """Count a value that is made, copied, compared or shown; refuse an oversized list."""
+        if not isinstance(value, list):
+            return
+        total, depth = _extent(value)
+        if total > MAX_ITEMS:
+            raise Mistake("E0605", f"the lists in this list hold over {MAX_ITEMS:,} items", span)
+        if depth > MAX_LIST_DEPTH:
+            raise Mistake("E0605", f"lists are nested over {MAX_LIST_DEPTH} deep", span)
+        self.spend(span, total)
+
+    def string(self, length: int, span: Span) -> None:
+        """Refuse a string of this length."""
+        if length > MAX_STRING:
+            raise Mistake("E0605", f"a string may hold {MAX_STRING:,} characters", span)
+
+
+def _extent(items: Sequence[object]) -> tuple[int, int]:
+    """Items and depth of a list whose inner lists are within the budget; stops counting above."""
+    total, depth = len(items), 1
+    for item in items:
+        if isinstance(item, list):
+            inner, levels = _extent(item)
+            total, depth = total + inner, max(depth, levels + 1)
+            if total > MAX_ITEMS:
+                break
+    return total, depth
+
+
+@contextlib.contextmanager
+def room() -> Iterator[None]:
+    """Stack enough for the deepest program that the budget allows.
+
+    A level takes up to a dozen of Python's frames, so that its usual limit of 1,000 is too low.
+    """
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, 1_000 + 16 * MAX_LEVELS))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
