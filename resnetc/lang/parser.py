@@ -17,10 +17,15 @@ from resnetc import resources
 from resnetc.atomic import replacing
 from resnetc.diagnostics import CompileError, Diagnostic, Label, RunError, Source, Span
 from resnetc.lang import syntax as s
+from resnetc.lang.scan import tokens
 from resnetc.lang.syntax_mistakes import explain
 from resnetc.lang.tree import TreeBuilder
 
 MAX_SOURCE_BYTES = 1_000_000
+MAX_TOKENS = 100_000
+MAX_NESTING = 64
+"""Brackets inside brackets, or prefix operators in a row; seen before anything is parsed."""
+MAX_TOKEN = 4_096
 MAX_DEPTH = 160
 """Deepest tree accepted; what walks a tree later may recurse this far and no further."""
 
@@ -43,6 +48,7 @@ def parse_expression(source: Source) -> s.Expr:
 
 def _build(source: Source, start: str, text: str, offset: int) -> object:
     """The records of `text`, which stands at `offset` in the source."""
+    _limit_text(source, text, offset)
     tree = _parse_tree(source, start, text, offset)
     try:
         return TreeBuilder(source, offset, _build).transform(tree)
@@ -56,9 +62,31 @@ def _parse_tree(source: Source, start: str, text: str, offset: int) -> lark.Tree
     try:
         tree = _grammar().parse(text, start=start)
     except lark.exceptions.UnexpectedInput as error:
-        raise CompileError(explain(error, source, offset, offset + len(text))) from None
+        end = offset + len(text)
+        raise CompileError(explain(error, source, offset, end, keywords())) from None
     _limit_depth(tree, source, offset)
     return tree
+
+
+def _limit_text(source: Source, text: str, offset: int) -> None:
+    """Refuse what would take long to parse: one quick look at brackets and prefix operators."""
+    brackets = prefixes = 0
+    for count, match in enumerate(tokens(text)):
+        token = match[0]
+        prefixes = prefixes + 1 if token in ("-", "not") else 0
+        if token in ("(", "[", "{"):
+            brackets += 1
+        elif token in (")", "]", "}"):
+            brackets -= 1
+        at = match.start() + offset
+        if max(brackets, prefixes) > MAX_NESTING:
+            raise _mistake(source, at, at + len(token), "E0104", "this is nested too deeply")
+        if count >= MAX_TOKENS:
+            message = f"a file may hold {MAX_TOKENS:,} words and signs"
+            raise _mistake(source, at, at + len(token), "E0106", message)
+        if len(token) > MAX_TOKEN:
+            message = f"a word or string may hold {MAX_TOKEN:,} characters"
+            raise _mistake(source, at, at + 1, "E0106", message)
 
 
 def _limit_depth(tree: lark.Tree[Any], source: Source, offset: int) -> None:
@@ -89,6 +117,13 @@ def _grammar() -> lark.Lark:
             return lark.Lark.load(file)
     except (OSError, EOFError, KeyError, ValueError, pickle.UnpicklingError):
         return _make_grammar(text, cached)
+
+
+@lru_cache(maxsize=1)
+def keywords() -> frozenset[str]:
+    """The words of the grammar: none is a name, though some may stand as one in places."""
+    words = (str(terminal.pattern.value) for terminal in _grammar().terminals)
+    return frozenset(word for word in words if word.isalpha())
 
 
 def _make_grammar(text: str, cached: Path) -> lark.Lark:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import lark
 
-from resnetc.diagnostics import Diagnostic, Help, Label, Source, Span
+from resnetc.diagnostics import Diagnostic, Help, Label, Source, Span, suggest
+from resnetc.lang.scan import CLOSERS, indent, spans, starts_line, unclosed
 
-_CLOSERS = {"LPAR": ")", "LSQB": "]", "LBRACE": "}"}
-_TOKEN = re.compile(r'#[^\n]*|"(?:[^"\\\n]|\\.)*"|[()\[\]{}]')
 _BROKEN_SIZE = re.compile(r"\d+(?:x\d+)*x?[A-Za-z_]\w*|\d+(?:x\d+)+\w*")
+_CLOSED_STRING = re.compile(r'"(?:[^"\\\n]|\\.)*"')
+_BAD_ESCAPE = re.compile(r'(?:[^\\]|\\[nt"\\{}])*(\\.)')
+_OPERATORS = frozenset({"+", "-", "*", "**", "/", "//", "mod", "and", "or", "not", "<", "<="})
+_OPERATORS |= {">", ">=", "==", "!=", "=", "=>", ".."}
+_DECLARATIONS = ("use", "const", "fn", "ambient", "block", "shortcut", "network", "recipe")
+_OPERAND = frozenset({"NAME", "INT"})
+_CLOSER_NAMES = {")": "RPAR", "]": "RSQB", "}": "RBRACE"}
 _EXPECTED = {
     "RPAR": "`)`",
     "RSQB": "`]`",
@@ -24,119 +32,286 @@ _EXPECTED = {
     "STRING": "a string",
     "INT": "a number",
     "VBAR": "`|`",
+    "RETURN": "`return`",
+    "__ANON_0": "`->`",
+    "THEN": "`then`",
+    "ELSE": "`else`",
+    "IN": "`in`",
+}
+_FOREIGN = {
+    ";": "statements need nothing between them",
+    "%": "the remainder is written `mod`",
+    "&": "write `and`",
+    "!": "write `not`, or `!=`",
+    "'": 'strings stand in double quotes, as "after"',
+    "\\": "a statement may go on in the next line as it is",
+}
+_FOREIGN_WORDS = {
+    "elif": "write `else if`",
+    "while": "there is `for x in xs { ... }` and `* n`",
+    "import": "write `use file { name }`",
+    "def": "write `fn name(x: int) -> int = ...`",
+    "class": "write `block name(...) { ... }`",
 }
 
 
 def explain(
-    error: lark.exceptions.UnexpectedInput, source: Source, offset: int, end: int
+    error: lark.exceptions.UnexpectedInput,
+    source: Source,
+    offset: int,
+    end: int,
+    keywords: frozenset[str],
 ) -> Diagnostic:
     """The diagnostic for what lark could not read between `offset` and `end` of the source."""
     if isinstance(error, lark.exceptions.UnexpectedCharacters):
         return _characters(source, (error.pos_in_stream or 0) + offset)
     if isinstance(error, lark.exceptions.UnexpectedToken) and error.token.type != "$END":
-        return _token(error, source, offset)
+        start, stop = (error.token.start_pos or 0) + offset, (error.token.end_pos or 0) + offset
+        before = spans(source, offset, start)
+        here = Span(source, start, stop)
+        place = _Place(error, before, here, unclosed(before), keywords)
+        return next(found for kind in _KINDS if (found := kind(place)) is not None)
     return _end(source, offset, end)
 
 
+# ---------------------------------------------------------------------------- unreadable characters
+
+
 def _characters(source: Source, at: int) -> Diagnostic:
-    broken = _BROKEN_SIZE.match(source.text, at)
-    if broken and broken.end() > at:
-        text = broken.group()
-        span = Span(source, at, broken.end())
-        size = re.match(r"\d+(x\d+)*", text)
-        assert size is not None
-        advice = f"did you mean `{size.group()}`?"
-        label = Label(span, "sizes are digits joined by `x`")
-        return Diagnostic("E0103", f"`{text}` is not a size or a number", label, help=Help(advice))
     if source.text[at] == '"':
-        label = Label(Span(source, at, at + 1), "it opens here")
-        return Diagnostic("E0108", "this string does not end on its line", label)
+        return _string(source, at)
+    broken = _BROKEN_SIZE.match(source.text, at)
+    if broken:
+        span = Span(source, at, broken.end())
+        size = re.match(r"\d+(x\d+)*", span.text)
+        assert size is not None
+        advice = Help(f"did you mean `{size.group()}`?")
+        label = Label(span, "sizes are digits joined by `x`")
+        return Diagnostic("E0103", f"`{span.text}` is not a size or a number", label, help=advice)
     char = source.text[at]
     shown = char if char.isprintable() else f"U+{ord(char):04X}"
     message = f"the character `{shown}` means nothing here"
-    return Diagnostic("E0100", message, Label(Span(source, at, at + 1)))
+    help_ = Help(_FOREIGN[char]) if char in _FOREIGN else None
+    return Diagnostic("E0100", message, Label(Span(source, at, at + 1)), help=help_)
 
 
-def _token(error: lark.exceptions.UnexpectedToken, source: Source, offset: int) -> Diagnostic:
-    token = error.token
-    start = (token.start_pos or 0) + offset
-    end = (token.end_pos or 0) + offset
-    here = Span(source, start, end)
-    previous = _previous_token(error, source, offset)
-    if previous is not None and _ends_in_operator(previous, error):
-        where, text = previous
-        label = Label(where, f"`{text}` needs a right-hand side")
-        follows = Label(here, "this is not an operand")
-        return Diagnostic("E0102", "the expression ends with an operator", label, (follows,))
-    opened = _unclosed(source, offset, start)
-    wanted = {"(": "RPAR", "[": "RSQB"}
-    if opened is not None and wanted.get(opened.text) in error.expected:
-        closer = {"(": ")", "[": "]"}[opened.text]
-        if str(token) not in (")", "]", ","):
-            return _missing_closer(opened, closer, previous, here)
-    expected = sorted({_EXPECTED[name] for name in error.expected if name in _EXPECTED})
-    hint = f"expected {' or '.join(expected[:4])}" if expected and len(expected) <= 4 else ""
-    return Diagnostic("E0100", f"`{token}` cannot stand here", Label(here, hint))
+def _string(source: Source, at: int) -> Diagnostic:
+    closed = _CLOSED_STRING.match(source.text, at)
+    bad = _BAD_ESCAPE.match(source.text, at, closed.end()) if closed else None
+    if bad:
+        escape = Span(source, *bad.span(1))
+        advice = Help('escapes are \\n \\t \\" \\\\ \\{ \\}')
+        message = f"there is no escape `{escape.text}`"
+        return Diagnostic("E0107", message, Label(escape), help=advice)
+    label = Label(Span(source, at, at + 1), "it opens here")
+    return Diagnostic("E0108", "this string does not end on its line", label)
 
 
-def _missing_closer(
-    opened: Span, closer: str, previous: tuple[Span, str] | None, here: Span
-) -> Diagnostic:
+# ------------------------------------------------------------------------------- unexpected tokens
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A token that cannot stand where it does: what stands before it, and the brackets open."""
+
+    error: lark.exceptions.UnexpectedToken
+    before: list[Span]
+    here: Span
+    open: list[Span]
+    keywords: frozenset[str]
+
+    @property
+    def accepts(self) -> set[str]:
+        """The terminals that could stand here."""
+        return set(self.error.accepts or self.error.expected)
+
+
+def _missing_operand(place: _Place) -> Diagnostic | None:
+    """`3 +` at the end of a line: what follows may have been taken for the operand."""
+    before, here = place.before, place.here
+    if not before:
+        return None
+    last = before[-1].text
+    if last in (*_OPERATORS, "->") and place.accepts >= _OPERAND and starts_line(here):
+        operator, follows = before[-1], here
+    elif len(before) > 1 and before[-2].text in _OPERATORS and starts_line(before[-1]):
+        operator, follows = before[-2], before[-1]
+    else:
+        return None
+    needs = "a layer after it" if operator.text == "->" else "a right-hand side"
+    label = Label(operator, f"`{operator.text}` needs {needs}")
+    what = "this ends the body" if follows.text == "}" else "this starts the next statement"
+    message = f"the {'row' if operator.text == '->' else 'expression'} ends with an operator"
+    return Diagnostic("E0102", message, label, (Label(follows, what),))
+
+
+def _declaration_inside(place: _Place) -> Diagnostic | None:
+    """A new declaration begins while a brace is still open."""
+    keyword = place.before[-1] if place.before else place.here
+    if place.here.text in _DECLARATIONS:
+        keyword = place.here
+    if keyword.text not in _DECLARATIONS or not starts_line(keyword) or indent(keyword) > 0:
+        return None
+    opened = _left_open(place.before)
+    if opened is None:
+        return None
+    return _never_closed(opened, Label(keyword, "a new declaration begins here"))
+
+
+def _wrong_closer(place: _Place) -> Diagnostic | None:
+    if place.here.text not in CLOSERS.values():
+        return None
+    if not place.open:
+        message = f"`{place.here.text}` closes nothing"
+        return Diagnostic("E0101", message, Label(place.here))
+    opened = place.open[-1]
+    closer = CLOSERS[opened.text]
+    if closer == place.here.text or _CLOSER_NAMES[closer] not in place.accepts:
+        return None
+    return _missing(opened, closer, place)
+
+
+def _missing_closer(place: _Place) -> Diagnostic | None:
+    opened = place.open[-1] if place.open else None
+    if opened is None or opened.text == "{" or place.here.text in (")", "]", ","):
+        return None
+    closer = CLOSERS[opened.text]
+    return _missing(opened, closer, place) if _CLOSER_NAMES[closer] in place.accepts else None
+
+
+def _missing(opened: Span, closer: str, place: _Place) -> Diagnostic:
     """Blame the end of what stands before the offending token, not the token's line."""
-    at = previous[0].end if previous else here.start
-    place = Span(opened.source, at, at)
-    what = "call" if closer == ")" else "list"
+    is_label = place.here.text == ":" and starts_line(place.before[-1])
+    at = place.before[-2 if is_label else -1].end
+    end = Span(opened.source, at, at)
+    what = {")": "call", "]": "list", "}": "body"}[closer]
     return Diagnostic(
         "E0101",
         f"this {what} is missing its `{closer}`",
-        Label(place, f"expected `{closer}` or `,`"),
+        Label(end, f"expected `{closer}`" + (" or `,`" if closer != "}" else "")),
         (Label(opened, "opened here"),),
-        help=Help(f"add `{closer}`", place, closer),
+        help=Help(f"add `{closer}`", end, closer),
     )
 
 
-def _previous_token(
-    error: lark.exceptions.UnexpectedToken, source: Source, offset: int
-) -> tuple[Span, str] | None:
-    """The token before the offending one: found in the text, comments left out."""
-    end = (error.token.start_pos or 0) + offset
-    tokens = list(re.finditer(r"#[^\n]*|[\w%]+|\"[^\"\n]*\"|\*\*|->|=>|[^\s\w]", source.text[:end]))
-    while tokens and tokens[-1].group().startswith("#"):
-        tokens.pop()
-    if not tokens:
+def _foreign(place: _Place) -> Diagnostic | None:
+    """A word of another language, which was read as a name."""
+    word = place.before[-1] if place.before else place.here
+    if word.text not in _FOREIGN_WORDS:
+        word = place.here
+    if word.text not in _FOREIGN_WORDS:
         return None
-    last = tokens[-1]
-    return Span(source, last.start(), last.end()), last.group()
+    advice = Help(_FOREIGN_WORDS[word.text])
+    return Diagnostic("E0100", f"there is no `{word.text}`", Label(word), help=advice)
 
 
-def _ends_in_operator(previous: tuple[Span, str], error: lark.exceptions.UnexpectedToken) -> bool:
-    operators = {"+", "-", "*", "**", "/", "mod", "and", "or", "<", ">", "=", "->", "=>"}
-    return previous[1] in operators and "NAME" in error.expected
+def _top_level(place: _Place) -> Diagnostic | None:
+    text = place.here.text
+    if "NETWORK" not in place.accepts or not re.fullmatch(r"\w+", text):
+        return None
+    if text == "rnet":
+        message = "`rnet 1` stands once, at the top of a file"
+        return Diagnostic("E0100", message, Label(place.here))
+    close = suggest(text, _DECLARATIONS)
+    known = f"a file holds {', '.join(_DECLARATIONS)}"
+    advice = Help(f"did you mean `{close}`?", place.here, close) if close else Help(known)
+    return Diagnostic("E0100", f"`{text}` begins no declaration", Label(place.here), help=advice)
 
 
-def _unclosed(source: Source, offset: int, until: int) -> Span | None:
-    """The innermost bracket still open before `until`."""
-    stack: list[Span] = []
-    for match in _TOKEN.finditer(source.text, offset, until):
-        if match.group() in "([{":
-            stack.append(Span(source, match.start(), match.end()))
-        elif match.group() in ")]}" and stack:
-            stack.pop()
-    return stack[-1] if stack else None
+def _reserved(place: _Place) -> Diagnostic | None:
+    word = place.here
+    if word.text == ":" and place.before and place.before[-1].text in place.keywords:
+        word = place.before[-1]
+    elif "NAME" not in place.accepts or word.text not in place.keywords:
+        return None
+    advice = Help(f'as a label it may stand in quotes: `"{word.text}": ...`')
+    message = f"`{word.text}` is a word of the language, not a name"
+    return Diagnostic("E0113", message, Label(word), help=advice)
+
+
+def _import(place: _Place) -> Diagnostic | None:
+    if not any(span.text == "use" and span.line == place.here.line for span in place.before):
+        return None
+    advice = Help("an import is written `use file { name, other as alias }`")
+    message = f"`{place.here.text}` cannot stand here"
+    return Diagnostic("E0100", message, Label(place.here), help=advice)
+
+
+def _assignment(place: _Place) -> Diagnostic | None:
+    if place.here.text != "=" or not place.before or "COLON" not in place.accepts:
+        return None
+    name = place.before[-1]
+    advice = Help(f"a label is `{name.text}: ...`, a value `let {name.text} = ...`")
+    return Diagnostic("E0100", "`=` cannot stand here", Label(place.here), help=advice)
+
+
+def _calculation(place: _Place) -> Diagnostic | None:
+    """`relu * 2 ** n`, `=> n + 1`: positions that take one value."""
+    if place.error.token.type not in ("PLUS", "MINUS", "STAR", "DIV", "MOD", "POW"):
+        return None
+    message = f"`{place.here.text}` cannot stand here"
+    advice = Help("put a calculation in parentheses here")
+    return Diagnostic("E0100", message, Label(place.here), help=advice)
+
+
+def _anything(place: _Place) -> Diagnostic:
+    return Diagnostic(
+        "E0100", f"`{place.here.text}` cannot stand here", Label(place.here, _hint(place))
+    )
+
+
+_KINDS: tuple[Callable[[_Place], Diagnostic | None], ...] = (
+    _foreign,
+    _top_level,
+    _missing_operand,
+    _declaration_inside,
+    _wrong_closer,
+    _missing_closer,
+    _import,
+    _reserved,
+    _assignment,
+    _calculation,
+    _anything,
+)
+
+
+def _hint(place: _Place) -> str:
+    expected = sorted({_EXPECTED.get(name, "") for name in place.accepts})
+    few = len(expected) <= 4 and "" not in expected
+    return f"expected {' or '.join(expected)}" if few else ""
+
+
+# ----------------------------------------------------------------------------- the end of the text
 
 
 def _end(source: Source, offset: int, end: int) -> Diagnostic:
+    whole = offset == 0 and end == len(source.text)
     last = offset + len(source.text[offset:end].rstrip())
-    whole = end == len(source.text)
     place = Label(Span(source, last, last), "the file ends here" if whole else "it ends here")
-    opened = _unclosed(source, offset, end)
-    if opened is None:
-        what = (
-            "the file ends in the middle of a declaration" if whole else "the expression breaks off"
-        )
-        return Diagnostic("E0100", what, place)
-    closer = {"(": ")", "[": "]", "{": "}"}[opened.text]
+    opened = _left_open(spans(source, offset, end))
+    if opened is not None:
+        return _never_closed(opened, place)
+    if last == offset:
+        return Diagnostic("E0100", "there is no expression here", place)
+    what = "the file" if whole else "the expression"
+    return Diagnostic("E0100", f"{what} breaks off", place)
+
+
+def _never_closed(opened: Span, secondary: Label) -> Diagnostic:
+    closer = CLOSERS[opened.text]
     message = f"this `{opened.text}` is never closed"
-    return Diagnostic(
-        "E0101", message, Label(opened, "opened here"), (place,), help=Help(f"add `{closer}`")
-    )
+    label = Label(opened, "opened here")
+    return Diagnostic("E0101", message, label, (secondary,), help=Help(f"add `{closer}`"))
+
+
+def _left_open(before: list[Span]) -> Span | None:
+    """The bracket that was forgotten: one whose closing brace stands further left, or the last."""
+    stack: list[Span] = []
+    for span in before:
+        if span.text in CLOSERS:
+            stack.append(span)
+        elif span.text in CLOSERS.values() and stack:
+            opened = stack.pop()
+            if starts_line(span) and indent(span) < indent(opened):
+                return opened
+    return stack[-1] if stack else None
