@@ -17,6 +17,8 @@ from typing import Any, ClassVar
 
 MAX_REPORTED = 20
 TAB_WIDTH = 4
+EXCERPT_WIDTH = 120
+"""Characters of a source line that an excerpt shows at most."""
 
 
 @dataclass(frozen=True)
@@ -235,24 +237,64 @@ def _excerpt(labels: list[Label], primary: Label, gutter: int, paint: _Palette) 
     bar = paint("frame", "|")
     lines = []
     for number in sorted({label.span.line for label in labels}):
-        text = labels[0].span.source.line_text(number)
-        lines.append(f"{paint('frame', str(number).rjust(gutter))} {bar} {_expand(text)}".rstrip())
         here = [label for label in labels if label.span.line == number]
-        for label in sorted(here, key=lambda lb: -lb.span.start):
-            indent, length = _columns(label.span, text, number)
-            mark, style = ("^", "error") if label is primary else ("-", "frame")
-            note = f" {label.text}" if label.text else ""
-            underline = paint(style, mark * length + note)
-            lines.append(f"{' ' * gutter} {bar} {' ' * indent}{underline}".rstrip())
+        for row, group in _rows(here):
+            lines.append(f"{paint('frame', str(number).rjust(gutter))} {bar} {row.shown}".rstrip())
+            for label in sorted(group, key=lambda lb: -lb.span.start):
+                indent, length = row.columns(label.span)
+                mark, style = ("^", "error") if label is primary else ("-", "frame")
+                note = f" {label.text}" if label.text else ""
+                underline = paint(style, mark * length + note)
+                lines.append(f"{' ' * gutter} {bar} {' ' * indent}{underline}".rstrip())
     return lines
 
 
-def _columns(span: Span, text: str, line: int) -> tuple[int, int]:
-    """Display column and width of a span's part on its first line."""
-    start = span.start - span.source.line_start(line)
-    end = min(span.end - span.source.line_start(line), len(text))
-    indent = _width(text[:start])
-    return indent, max(1, _width(text[:end]) - indent)
+def _rows(labels: list[Label]) -> list[tuple[_Row, list[Label]]]:
+    """The parts of one source line to show, each with the labels under it.
+
+    A line that fits is shown whole; of a longer one, what stands around each label.
+    """
+    starts = [label.span.start for label in labels]
+    together = _Row.around(min(starts), max(starts), labels[0].span)
+    if together is not None:
+        return [(together, labels)]
+    rows = [(_Row.around(lb.span.start, lb.span.start, lb.span), [lb]) for lb in labels]
+    return [(row, group) for row, group in rows if row is not None]
+
+
+@dataclass(frozen=True)
+class _Row:
+    """Part of a source line. `first` is the offset in the source of its first character."""
+
+    text: str
+    first: int
+    cut_before: bool
+    cut_after: bool
+
+    @classmethod
+    def around(cls, first: int, last: int, span: Span) -> _Row | None:
+        """The part of the span's line that holds these two offsets, None where it is too long."""
+        line_start = span.source.line_start(span.line)
+        text = span.source.line_text(span.line)
+        if len(text) <= EXCERPT_WIDTH:
+            return cls(text, line_start, False, False)
+        if last - first > EXCERPT_WIDTH // 2:
+            return None
+        centred = (first + last) // 2 - line_start - EXCERPT_WIDTH // 2
+        begin = max(0, min(centred, len(text) - EXCERPT_WIDTH))
+        end = begin + EXCERPT_WIDTH
+        return cls(text[begin:end], line_start + begin, begin > 0, end < len(text))
+
+    @property
+    def shown(self) -> str:
+        before, after = "…" * self.cut_before, "…" * self.cut_after
+        return f"{before}{_expand(self.text)}{after}"
+
+    def columns(self, span: Span) -> tuple[int, int]:
+        """Display column and width of the span's part in this row."""
+        start, end = span.start - self.first, min(span.end - self.first, len(self.text))
+        indent = _width(self.text[:start])
+        return indent + self.cut_before, max(1, _width(self.text[:end]) - indent)
 
 
 def _expand(text: str) -> str:
@@ -260,10 +302,11 @@ def _expand(text: str) -> str:
 
 
 def _cell(char: str) -> str:
-    """One character as it may be shown: a tab widens, a control character is made visible."""
+    """One character as it may be shown: a tab widens, what has no shape is made visible."""
     if char == "\t":
         return " " * TAB_WIDTH
-    return "\N{REPLACEMENT CHARACTER}" if unicodedata.category(char) == "Cc" else char
+    invisible = unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+    return "\N{REPLACEMENT CHARACTER}" if invisible else char
 
 
 def _width(text: str) -> int:
