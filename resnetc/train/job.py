@@ -58,7 +58,8 @@ class Job:
         epochs = self.plan.iterations * recipe.batch / len(self.train.images)
         lines = [
             f"{self.net.name} on {data.name} ({data.where}): {len(self.train.images):,} images to "
-            f"train, {len(data.test):,} to test, {len(data.classes)} classes; {self.train.adapt}",
+            f"train, {len(data.test):,} to test, {len(data.classes)} classes; images "
+            f"{self.train.adapt}",
             f"{self.origin}: {self.plan.iterations:,} iterations of {recipe.batch}{shared} "
             f"({epochs:.1f} epochs), {recipe.precision} on {self.mode.device}, seed {seed}",
         ]
@@ -169,8 +170,10 @@ def input_shape(net: Network) -> tuple[int, ...]:
 
 def classes_of(net: Network) -> int:
     """How many classes a network tells apart: the length of its output."""
-    outputs = net.graph.outputs
-    shape = net.graph[outputs.get("logits", next(iter(outputs.values())))].type.shape
+    outputs = tuple(net.graph.outputs.values())
+    if len(outputs) != 1:
+        raise UsageError(f"{net.name} has {len(outputs)} outputs; a classifier has one")
+    shape = net.graph[outputs[0]].type.shape
     if len(shape) != 1:
         raise UsageError(f"{net.name} is no classifier: its output is {'x'.join(map(str, shape))}")
     return shape[0]

@@ -92,7 +92,7 @@ def joined(device: str) -> Iterator[World]:
         return
     local = int(os.environ.get("LOCAL_RANK", "0"))
     backend = "gloo"
-    if device.startswith("cuda"):
+    if device.startswith("cuda") or (device == "auto" and torch.cuda.is_available()):
         torch.cuda.set_device(local)
         backend = "cpu:gloo,cuda:nccl"
     dist.init_process_group(backend, timeout=timedelta(minutes=30))

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from resnetc.train.metrics import Row
 
-_LINE_EVERY = 5.0
+_LINE_EVERY = 10.0
 """Seconds between two lines where there is no terminal."""
 
 

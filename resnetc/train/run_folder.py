@@ -64,12 +64,12 @@ class RunFolder:
 
     def write_start(self, net: Network, lock: Mapping[str, Any], statistics: Statistics) -> None:
         """Write what is known before the first step."""
+        write_text(self.lock, json.dumps(lock, indent=2) + "\n")
         for folder in (self.checkpoints, self.path / "export", self.path / "report"):
             folder.mkdir(parents=True, exist_ok=True)
         write_text(self.path / "spec.rnet", net.source_text)
         with replacing(self.path / _STATISTICS) as file:
             file.write(save(statistics.tensors()))
-        write_text(self.lock, json.dumps(lock, indent=2) + "\n")
 
     def read_lock(self) -> dict[str, Any] | None:
         """What the run was started with, None where it never was."""
@@ -105,7 +105,7 @@ def choose_folder(out: Path | None, network: str, resume: bool) -> RunFolder:
         return RunFolder(earlier[-1] if earlier else home / f"{stamp}-{secrets.token_hex(2)}")
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out}: a file stands where the run's folder goes")
-    if out.is_dir() and any(out.iterdir()):
+    if out.is_dir() and any(not entry.name.startswith(".") for entry in out.iterdir()):
         if not (out / LOCK).is_file():
             raise UsageError(f"{out}: this folder holds something that is no run; choose another")
         if not resume:

@@ -46,10 +46,12 @@ class Trainer:
     metrics: Metrics | None
     _saved_at: int = -1
     _steps_in_lap: int = 0
+    _began: tuple[int, float] = (0, 0.0)
 
     def __post_init__(self) -> None:
         self.order = Order(len(self.job.train.images), self.job.recipe.batch, self.options.seed)
         self.parallel = self._parallel()
+        self._began = self.state.step, self.state.watch.total
 
     def train(self, stop: StopRequest) -> None:
         """Train to the end of the plan.
@@ -146,9 +148,14 @@ class Trainer:
             seconds=round(state.watch.total, 3),
         )
         self._record(row)
-        left = (self.job.plan.iterations - state.step) * batch
-        self.reporter.training(row, left / speed if speed else 0.0)
+        self.reporter.training(row, self._seconds_left())
         state.watch.run()
+
+    def _seconds_left(self) -> float:
+        """By the mean speed since this process began; evaluations are left out."""
+        step, seconds = self._began
+        per_step = (self.state.watch.total - seconds) / (self.state.step - step)
+        return (self.job.plan.iterations - self.state.step) * per_step
 
     def _judge(self) -> None:
         state = self.state

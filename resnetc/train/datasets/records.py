@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_image
 
 from resnetc.diagnostics import RunError
 
@@ -67,11 +68,11 @@ class FileImages:
         """One image, uint8 [3, H, W]. Raises RunError that names a file that is no image."""
         path = self.paths[index]
         try:
-            decoded: Tensor = decode_image(str(path), mode=ImageReadMode.RGB)
-        except (RuntimeError, ValueError, OSError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise RunError(f"{path}: this image cannot be read: {reason}") from error
-        return decoded
+            with Image.open(path) as file:
+                pixels = np.array(file.convert("RGB"))
+        except Exception as error:  # Pillow's readers may raise anything for a damaged file
+            raise RunError(f"{path}: this image cannot be read: {error}") from error
+        return torch.from_numpy(pixels).permute(2, 0, 1)
 
     def part(self, indices: Tensor) -> FileImages:
         return FileImages(tuple(self.paths[i] for i in indices.tolist()), self.labels[indices])
