@@ -216,7 +216,8 @@ def _grow_gate(draw: st.DrawFn, b: Builder, name: str, x: Node, _: list[Node]) -
 
 def _grow_option_a(draw: st.DrawFn, b: Builder, name: str, x: Node, _: list[Node]) -> Node:
     def subsample(x: Node) -> Node:
-        return b.add(Subsample, f"{name}.subsample", x, stride=(2, 2))
+        stride = draw(st.sampled_from([(2, 2), (2, 1), (1, 3)]))
+        return b.add(Subsample, f"{name}.subsample", x, stride=stride)
 
     def pad(x: Node) -> Node:
         to = x.type.shape[0] + draw(st.integers(0, 3))

@@ -295,6 +295,24 @@ def test_a_write_that_breaks_off_leaves_the_old_files(
     assert folder(tmp_path) == before
 
 
+@pytest.mark.parametrize("exists", [False, True])
+def test_data_that_no_model_came_to_refer_to_is_removed(
+    tmp_path: Path, net: Graph, monkeypatch: pytest.MonkeyPatch, exists: bool
+) -> None:
+    file, options = tmp_path / "net.onnx", OnnxOptions(external=True)
+    if exists:
+        write_onnx(net, file, some_weights(net), options=options)
+    before = folder(tmp_path)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(files, "_write_model", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_onnx(net, file, some_weights(net, 9), options=options)
+    assert folder(tmp_path) == before
+
+
 def test_the_model_always_has_its_own_weights(
     tmp_path: Path, net: Graph, monkeypatch: pytest.MonkeyPatch
 ) -> None:

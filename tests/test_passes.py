@@ -236,9 +236,10 @@ def test_option_a_becomes_one_convolution_with_the_same_bits(
 ) -> None:
     b = Builder()
     y = b.input(3, 7, 5)
+    stride = (2, 3)
     for first in (subsample_first, not subsample_first):
         if first:
-            y = b.add(Subsample, "sub", y, stride=(2, 2))
+            y = b.add(Subsample, "sub", y, stride=stride)
         else:
             y = b.add(PadChannels, "pad", y, to=8, sides=sides)
     graph = b.graph(out=y)

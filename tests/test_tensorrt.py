@@ -383,6 +383,7 @@ def test_engine_words_of_all_versions() -> None:
         {"Name": "d", "Outputs": [{"Format/Datatype": "Thirty-two wide row major Int8 format."}]},
         {"Name": "e", "Outputs": [{"Format/Datatype": "N/A due to dynamic shapes"}]},
         {"Name": "f", "LayerType": "Reformat", "Outputs": [{"Format/Datatype": "Float"}]},
+        {"Name": "g", "LayerType": "NoOp", "Outputs": [{"Format/Datatype": "Float"}]},
         "only a name",
     ]
     found = precision.engine_precisions(json.dumps({"Layers": layers}))
