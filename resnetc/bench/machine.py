@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
@@ -35,6 +36,11 @@ def machine() -> dict[str, Any]:
     }
 
 
+def load_average() -> float | None:
+    """Processes that wanted a core in the last minute, ours included; None where it is not told."""
+    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+
+
 def versions(packages: Iterable[str]) -> dict[str, str]:
     """Installed versions, by distribution name; what is not installed is left out."""
     found = {}
@@ -44,6 +50,25 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def gpus() -> list[dict[str, str]]:
+    """The NVIDIA GPUs with driver, clocks and limits, as nvidia-smi tells; none without it."""
+    asked = (
+        "name",
+        "driver_version",
+        "clocks.sm",
+        "clocks.max.sm",
+        "power.limit",
+        "mig.mode.current",
+    )
+    command = ["nvidia-smi", f"--query-gpu={','.join(asked)}", "--format=csv,noheader"]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    rows = [line.split(", ") for line in told.stdout.splitlines()]
+    return [dict(zip(asked, row, strict=False)) for row in rows]
 
 
 def _cpuinfo() -> dict[str, str]:
