@@ -42,6 +42,8 @@ class Conv2d(Op):
         for key, value in (("kernel", min(kernel)), ("stride", min(stride)), ("groups", groups)):
             require_positive(value, key)
         require_positive(min(dilation), "dilation")
+        if pad is not None and min(pad) < 0:
+            raise OpError(f"`pad` must be at least 0, not {min(pad)}", "pad")
         require_positive(out_channels, "out")
         for count, what in ((channels, "input"), (out_channels, "output")):
             if count % groups:

@@ -23,8 +23,8 @@ class _Pool(Op):
         require_positive(min(kernel), "kernel")
         require_positive(min(stride), "stride")
         padding = same_padding(kernel) if pad is None else pad
-        if any(p > k // 2 for p, k in zip(padding, kernel, strict=True)):
-            raise OpError("`pad` may be at most half the kernel", "pad")
+        if any(not 0 <= p <= k // 2 for p, k in zip(padding, kernel, strict=True)):
+            raise OpError("`pad` must be at least 0 and at most half the kernel", "pad")
         return cls(kernel, stride, padding, **rest)
 
     def result(self, *operands: TensorType) -> TensorType:
