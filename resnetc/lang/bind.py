@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from resnetc.diagnostics import Help, Span, suggest
+from resnetc.diagnostics import Help, Label, Span, suggest
 from resnetc.lang import syntax as s
-from resnetc.lang.values import Bound, show_type
+from resnetc.lang.values import Bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,8 @@ class Problem:
     span: Span
     text: str = ""
     help: Help | None = None
+    secondary: tuple[Label, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def bind_arguments(
@@ -26,7 +29,7 @@ def bind_arguments(
     """Arguments by parameter name, and the first problem if there is one.
 
     A later named argument replaces an earlier one, so that `unit(groups=32)` may be placed with
-    `groups=1`; within one call that cannot happen, see `repeated_argument`.
+    `groups=1`; within one call that cannot happen, see :func:`misplaced_argument`.
     """
     names = [param.name for param in decl.params]
     given: dict[str, Bound] = {}
@@ -47,15 +50,32 @@ def bind_arguments(
     return given, None
 
 
+def misplaced_argument(args: Iterable[s.Arg]) -> Problem | None:
+    """What is wrong with a call's arguments among themselves, whatever is called."""
+    named: dict[str, s.Arg] = {}
+    for arg in args:
+        if arg.name is None and named:
+            first = Label(next(iter(named.values())).span, "named from here on")
+            message = "a positional argument cannot follow a named one"
+            return Problem("E0221", message, arg.span, secondary=(first,))
+        if arg.name in named:
+            first = Label(named[arg.name].span, "first")
+            return Problem("E0218", f"`{arg.name}` is given twice", arg.span, secondary=(first,))
+        if arg.name is not None:
+            named[arg.name] = arg
+    return None
+
+
 def signature(decl: s.Callable) -> str:
-    """`conv2d(kernel: size, out: int?, ...)` on one line, for notes."""
-    return f"{decl.name}({', '.join(f'{p.name}: {show_type(p.type)}' for p in decl.params)})"
+    """`conv2d(kernel: size, out: int? = none, ...)` on one line, for notes."""
+    return f"{decl.name}({', '.join(' '.join(p.span.text.split()) for p in decl.params)})"
 
 
 def _too_many(decl: s.Callable, argument: Bound) -> Problem:
     count = len(decl.params)
-    message = f"`{decl.name}` takes {count} argument{'' if count == 1 else 's'}, not more"
-    return Problem("E0205", message, argument.span, signature(decl))
+    some = f"{count} argument{'' if count == 1 else 's'}, not more" if count else "no arguments"
+    message = f"`{decl.name}` takes {some}"
+    return Problem("E0205", message, argument.whole, notes=(signature(decl),))
 
 
 def unknown_parameter(decl: s.Callable, name: str, span: Span) -> Problem:
@@ -63,11 +83,11 @@ def unknown_parameter(decl: s.Callable, name: str, span: Span) -> Problem:
     close = suggest(name, [param.name for param in decl.params])
     advice = Help(f"did you mean `{close}`?", span, close) if close else None
     message = f"`{decl.name}` has no parameter `{name}`"
-    return Problem("E0203", message, span, signature(decl), advice)
+    return Problem("E0203", message, span, help=advice, notes=(signature(decl),))
 
 
 def missing_parameter(decl: s.Callable, param: s.Param, span: Span) -> Problem:
     """The problem of a parameter without default that a call leaves out."""
     message = f"`{decl.name}` needs `{param.name}`"
-    text = f"`{param.name}: {show_type(param.type)}` has no default ({param.span})"
-    return Problem("E0204", message, span, text)
+    declared = Label(param.span, "it has no default")
+    return Problem("E0204", message, span, secondary=(declared,), notes=(signature(decl),))

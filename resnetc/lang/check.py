@@ -8,19 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from resnetc.diagnostics import Diagnostic, Help, Label, suggest
+from resnetc.diagnostics import Diagnostic, Help, Label, Span, suggest
 from resnetc.lang import syntax as s
-from resnetc.lang.bind import bind_arguments
+from resnetc.lang.bind import bind_arguments, misplaced_argument
 from resnetc.lang.builtins import FUNCTIONS
-from resnetc.lang.mistake import unknown_name
+from resnetc.lang.mistake import Mistake, unknown_name
 from resnetc.lang.modules import Module
 from resnetc.lang.structures import STRUCTURES
-from resnetc.lang.values import Bound
+from resnetc.lang.values import TYPES, Bound
 
-_TYPES = frozenset(
-    {"int", "float", "bool", "string", "ratio", "size", "shape", "layer", "block", "shortcut"}
-    | {"tensor", "list"}
-)
 _IN_BLOCK = frozenset({"input", "here", "index", "first", "last"})
 _IN_POLICY = frozenset({"input", "output", "here", "stride", "changed"})
 
@@ -39,15 +35,10 @@ class _Checker:
         self.findings: list[Diagnostic] = []
 
     def declaration(self, decl: s.Decl) -> None:
-        local: set[str] = set()
-        if isinstance(decl, s.Callable):
-            for param in decl.params:
-                self.type(param.type)
-                local.add(param.name)
-            if isinstance(decl, s.Block | s.Network):
-                local |= _IN_BLOCK
-            for param in decl.params:
-                self.expression(param.default, local)
+        if decl.name in STRUCTURES:
+            message = f"`{decl.name}` is a structure of the language and cannot be declared"
+            self.report("E0220", message, decl.name_span)
+        local = self.parameters(decl) if isinstance(decl, s.Callable) else set()
         if isinstance(decl, s.Network | s.Block):
             self.body(decl.body, local)
         elif isinstance(decl, s.Shortcut):
@@ -60,12 +51,47 @@ class _Checker:
             self.expression(decl.result, local)
         elif isinstance(decl, s.Const | s.Ambient):
             self.expression(decl.value, local)
+        elif isinstance(decl, s.Variant):
+            self.settings(decl.derivation.settings)
+            for fact in decl.facts:
+                self.statement(fact, local)
+
+    def parameters(self, decl: s.Callable) -> set[str]:
+        """Check the parameters; returns the names that the declaration's body sees."""
+        local: set[str] = set()
+        for param in decl.params:
+            self.type(param.type)
+            if param.name in local:
+                self.report("E0206", f"`{param.name}` is declared twice", param.span)
+            local.add(param.name)
+        if isinstance(decl, s.Block | s.Network):
+            local |= _IN_BLOCK
+        for param in decl.params:
+            self.expression(param.default, local)
+        return local
+
+    def report(self, code: str, message: str, span: Span, *secondary: Label) -> None:
+        self.findings.append(Diagnostic(code, message, Label(span), secondary))
+
+    def settings(self, settings: tuple[s.Setting, ...]) -> None:
+        """Refuse a key that is set twice in one place."""
+        first: dict[str, Span] = {}
+        for setting in settings:
+            if setting.name in first:
+                where = Label(first[setting.name], "first")
+                message = f"`{setting.name}` is set twice"
+                self.report("E0218", message, setting.name_span, where)
+            first.setdefault(setting.name, setting.name_span)
+
+    def targets(self, targets: tuple[str, ...], span: Span) -> None:
+        if len(set(targets)) < len(targets):
+            self.report("E0206", "one name stands twice among these", span)
 
     def type(self, type_: s.TypeExpr) -> None:
-        if type_.name not in _TYPES or (type_.name == "list") != (type_.item is not None):
-            close = suggest(type_.name, _TYPES)
+        if type_.name not in TYPES or (type_.name == "list") != (type_.item is not None):
+            close = suggest(type_.name, TYPES)
             advice = Help(f"did you mean `{close}`?") if close and close != type_.name else None
-            known = f"types are {', '.join(sorted(_TYPES - {'list'}))} and list[...]"
+            known = f"types are {', '.join(sorted(TYPES - {'list'}))} and list[...]"
             message = f"there is no type `{type_.name}`"
             label = Label(type_.span)
             self.findings.append(Diagnostic("E0216", message, label, (), (known,), advice))
@@ -84,6 +110,7 @@ class _Checker:
                 self.step(step, local)
         elif isinstance(statement, s.Let):
             self.expression(statement.value, local)
+            self.targets(statement.targets, statement.span)
             local.update(statement.targets)
         elif isinstance(statement, s.If):
             self.expression(statement.test, local)
@@ -92,8 +119,11 @@ class _Checker:
                     self.body(branch, _nested(local))
         elif isinstance(statement, s.For):
             self.expression(statement.iterable, local)
+            self.targets(statement.targets, statement.span)
             self.body(statement.body, local | set(statement.targets))
         else:
+            if isinstance(statement, s.Set | s.Meta):
+                self.settings(statement.settings)
             for expr in _expressions(statement):
                 self.expression(expr, local)
 
@@ -109,8 +139,7 @@ class _Checker:
         local.update(bind.name for bind in step.binds)
 
     def call(self, call: s.Call, local: set[str]) -> None:
-        for arg in call.args:
-            self.expression(arg.value, local)
+        self.arguments(call.args, local)
         if call.body is not None:
             self.body(call.body, local if call.name == "group" else _nested(local))
         self.branches(call.branches or (), local)
@@ -121,13 +150,18 @@ class _Checker:
         if definition is not None and isinstance(definition.decl, s.Primitive | s.Block):
             self.fit(definition.decl, call)
 
+    def arguments(self, args: tuple[s.Arg, ...], local: set[str]) -> None:
+        problem = misplaced_argument(args)
+        if problem is not None:
+            self.findings.append(Mistake.of(problem).diagnostic)
+        for arg in args:
+            self.expression(arg.value, local)
+
     def fit(self, decl: s.Primitive | s.Block, call: s.Call) -> None:
         bound = tuple(Bound(arg.name, None, arg.value.span, arg.span) for arg in call.args)
         _, problem = bind_arguments(decl, bound, call.span)
         if problem is not None:
-            label = Label(problem.span, problem.text)
-            found = Diagnostic(problem.code, problem.message, label, help=problem.help)
-            self.findings.append(found)
+            self.findings.append(Mistake.of(problem).diagnostic)
 
     def branches(self, branches: tuple[s.Branch, ...], local: set[str]) -> None:
         for branch in branches:
@@ -147,9 +181,13 @@ class _Checker:
             self.name(expr, local)
         elif isinstance(expr, s.Comprehension):
             self.expression(expr.iterable, local)
+            self.targets(expr.targets, expr.span)
             inner = local | set(expr.targets)
             self.expression(expr.condition, inner)
             self.expression(expr.item, inner)
+        elif isinstance(expr, s.Apply):
+            self.expression(expr.callee, local)
+            self.arguments(expr.args, local)
         else:
             for child in _expressions(expr):
                 self.expression(child, local)
@@ -157,7 +195,8 @@ class _Checker:
     def name(self, expr: s.Name, local: set[str]) -> None:
         module = self.module
         if not any(expr.name in names for names in (local, module.names, FUNCTIONS, module.broken)):
-            self.findings.append(unknown_name(expr.name, expr.span, self.module).diagnostic)
+            mistake = unknown_name(expr.name, expr.span, self.module, local)
+            self.findings.append(mistake.diagnostic)
 
 
 def _nested(local: set[str]) -> set[str]:

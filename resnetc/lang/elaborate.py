@@ -7,18 +7,20 @@ becomes poison, and the pass goes on, so that all independent mistakes come out 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from resnetc.diagnostics import CompileError, Diagnostic, Label, Span, suggest
 from resnetc.lang import syntax as s
 from resnetc.lang.budget import room
-from resnetc.lang.evaluate import Env, Evaluator
+from resnetc.lang.evaluate import Env, Evaluator, checked
 from resnetc.lang.expectations import Expectation
 from resnetc.lang.mistake import Abandon, Mistake, Poisoned
 from resnetc.lang.place import Placer
 from resnetc.lang.record import CheckedNetwork, Recorder
+from resnetc.lang.requirement import unmet
 from resnetc.lang.site import Site
-from resnetc.lang.values import POISON, Poison, Tensor, show, type_name
+from resnetc.lang.values import POISON, Poison, Tensor, show, show_type, type_name
 from resnetc.lang.variants import Derived
 from resnetc.ops.layout import Input
 from resnetc.shapes import TensorType
@@ -36,7 +38,7 @@ class Elaborator:
         self.meta: dict[str, object] = {}
         self.outputs: dict[str, int] = {}
         self._placer = Placer(evaluator, self.record, self._statements)
-        self._set_spans: dict[str, Span] = {}
+        self._settings: dict[str, s.Setting] = {}
         self._overrides: dict[str, object] = {}
         self._by_type: dict[type[s.Stmt], Callable[[Any, Env, Site], None]] = {
             s.Chain: self._placer.chain,
@@ -67,7 +69,7 @@ class Elaborator:
             self._statements(decl.body, env, site)
             self._finish_output(site, decl)
         except Mistake as error:
-            self._report(error.diagnostic, site)
+            self._report(error, site)
         except Poisoned:
             pass
         self._facts(env, site)
@@ -84,7 +86,8 @@ class Elaborator:
         for param in decl.params:
             definition = env.home.names.get(param.name)
             if definition is not None and isinstance(definition.decl, s.Ambient):
-                env.ambients[param.name] = env.names.pop(param.name)
+                value = env.names.pop(param.name)
+                env.ambients[param.name] = checked(value, definition.decl.type, param.span)
         self._overrides = {name: env.ambients[name] for name in self.derived.ambient_spans}
 
     def _finish_output(self, site: Site, decl: s.Network) -> None:
@@ -118,12 +121,22 @@ class Elaborator:
                 continue
             labels: tuple[Label, ...] = ()
             advice = f"nothing in this network uses `{name}`"
-            if name in self._set_spans:
-                labels = (Label(self._set_spans[name], "it is set here, for all that follows"),)
-                advice = f"make `{name}` a parameter of the network instead of setting it"
+            if name in self._settings:
+                labels = (Label(self._settings[name].span, "set here, for all that follows"),)
+                advice = f"make it a parameter: `{self._with_parameter(self._settings[name])}`"
             message = f"`with {name} = {show(value)}` would have no effect"
             mistake = Mistake("E0405", message, span, secondary=labels, help=advice)
             self.findings.append(mistake.diagnostic)
+
+    def _with_parameter(self, setting: s.Setting) -> str:
+        """The head of the network, with a parameter in the place of a `set` in its body."""
+        decl = self.derived.template.decl
+        ambient = self.derived.template.home.names[setting.name].decl
+        assert isinstance(decl, s.Network)
+        assert isinstance(ambient, s.Ambient)
+        params = [param.span.text for param in decl.params]
+        new = f"{setting.name}: {show_type(ambient.type)} = {setting.value.span.text}"
+        return f"network {decl.name}({', '.join([*params, new])})"
 
     # ---- statements
 
@@ -136,10 +149,12 @@ class Elaborator:
         budget.enter(statement.span)
         try:
             self._by_type[type(statement)](statement, env, site)
-        except Abandon:
+        except Abandon as error:
+            if not error.located:
+                error.diagnostic, error.located = self._located(error.diagnostic, site), True
             raise
         except Mistake as error:
-            self._report(error.diagnostic, site)
+            self._report(error, site)
             self._poison(statement, env, site)
         except Poisoned:
             self._poison(statement, env, site)
@@ -157,11 +172,25 @@ class Elaborator:
         elif isinstance(statement, s.If | s.For | s.InputStmt):
             site.here = POISON
 
-    def _report(self, diagnostic: Diagnostic, site: Site) -> None:
-        place = f"in {site.path} of {self.derived.name}" if site.path else f"in {self.derived.name}"
-        d = diagnostic
-        notes = (*d.notes, place)
-        self.findings.append(Diagnostic(d.code, d.message, d.primary, d.secondary, notes, d.help))
+    def _report(self, mistake: Mistake, site: Site) -> None:
+        done = isinstance(mistake, Abandon) and mistake.located
+        found = mistake.diagnostic
+        self.findings.append(found if done else self._located(found, site))
+
+    def _located(self, found: Diagnostic, site: Site) -> Diagnostic:
+        """The finding, and in which instance it arose where the place does not say it."""
+        found = site.located(found)
+        place = self.derived.name
+        if site.path:
+            place = f"{_shortened(site.path)} of {place}"
+        elif self._is_inside(found.primary.span):
+            return found
+        return replace(found, notes=(*found.notes, f"in {place}"))
+
+    def _is_inside(self, span: Span) -> bool:
+        """Whether a place is in the text of this very network."""
+        own = self.derived.declared
+        return own.source is span.source and own.start <= span.start <= span.end <= own.end
 
     def _let(self, let: s.Let, env: Env, site: Site) -> None:
         self.evaluate.let(let, env)
@@ -174,8 +203,9 @@ class Elaborator:
                 advice = f"for a name of your own: `let {setting.name} = ...`"
                 raise Mistake("E0213", message, setting.name_span, help=advice)
             value = self.evaluate(setting.value, env)
+            value = checked(value, definition.decl.type, setting.value.span)
             env.ambients = {**env.ambients, setting.name: value}
-            self._set_spans.setdefault(setting.name, setting.span)
+            self._settings.setdefault(setting.name, setting)
 
     def _if(self, statement: s.If, env: Env, site: Site) -> None:
         test = self.evaluate.typed(statement.test, env, bool, "bool")
@@ -192,10 +222,7 @@ class Elaborator:
     def _require(self, statement: s.Require, env: Env, site: Site) -> None:
         if self.evaluate.typed(statement.test, env, bool, "bool"):
             return
-        reason = self.evaluate(statement.reason, env)
-        names = [name for name in names_in(statement.test) if env.find(name)[0]]
-        facts = [f"{name} = {show(env.find(name)[1])}" for name in names]
-        raise Abandon("E0407", str(reason), statement.test.span, "this does not hold", notes=facts)
+        raise unmet(statement, env, self.evaluate)
 
     def _expect(self, statement: s.Expect, env: Env, site: Site) -> None:
         for setting in statement.settings:
@@ -266,17 +293,5 @@ class Elaborator:
             )
 
 
-def names_in(expr: s.Expr) -> list[str]:
-    """Names an expression mentions, each once, in order."""
-    found: list[str] = []
-    stack: list[object] = [expr]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, s.Name) and item.name not in found:
-            found.append(item.name)
-        if isinstance(item, tuple):
-            stack.extend(reversed(item))
-        elif isinstance(item, s.Expr | s.Arg):
-            fields = [getattr(item, name) for name in item.__slots__ if name != "span"]
-            stack.extend(reversed(fields))
-    return found
+def _shortened(path: str) -> str:
+    return path if len(path) <= 60 else f"{path[:28]}...{path[-28:]}"

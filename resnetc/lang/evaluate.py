@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from resnetc.diagnostics import Help, Span, suggest
 from resnetc.lang import syntax as s
-from resnetc.lang.bind import bind_arguments
+from resnetc.lang.bind import bind_arguments, misplaced_argument
 from resnetc.lang.budget import Budget
 from resnetc.lang.builtins import FUNCTIONS
 from resnetc.lang.mistake import Mistake, Poisoned, unknown_name
@@ -27,6 +27,7 @@ from resnetc.lang.values import (
     Range,
     TensorList,
     Word,
+    a_type,
     attribute,
     attributes,
     convert,
@@ -48,10 +49,12 @@ class Env:
     ambients: dict[str, object] = field(default_factory=dict)
     parent: Env | None = None
     recipe: bool = False
+    given: dict[str, Span] = field(default_factory=dict)
+    """Where the parameters were given that were not left to their defaults."""
 
     def child(self) -> Env:
         """A nested body: sees everything here, keeps its own `let` and `set` to itself."""
-        return Env(self.home, {}, self.ambients, self, self.recipe)
+        return Env(self.home, {}, self.ambients, self, self.recipe, self.given)
 
     def find(self, name: str) -> tuple[bool, object]:
         env: Env | None = self
@@ -104,7 +107,11 @@ class Evaluator:
             return value
         raise Mistake("E0301", f"expected {what}, found {type_name(value)}", expr.span)
 
-    def arguments(self, args: Iterable[s.Arg], env: Env) -> tuple[Bound, ...]:
+    def arguments(self, args: tuple[s.Arg, ...], env: Env) -> tuple[Bound, ...]:
+        """The arguments of a call, evaluated in order."""
+        problem = misplaced_argument(args)
+        if problem is not None:
+            raise Mistake.of(problem)
         return tuple(Bound(a.name, self(a.value, env), a.value.span, a.span) for a in args)
 
     # ---- literals and names
@@ -162,9 +169,10 @@ class Evaluator:
             value = env.ambients[decl.name]
             self.ambients_read.add((decl.name, id(value)))
             return value
-        return self(decl.value, Env(home))
+        return self._constant(decl, home, decl.name_span)
 
-    def _constant(self, decl: s.Const, home: Module, span: Span) -> object:
+    def _constant(self, decl: s.Const | s.Ambient, home: Module, span: Span) -> object:
+        """The value of a constant, or what an ambient is bound to at first; computed once."""
         if id(decl) not in self._constants:
             with self._entered(decl, span):
                 value = self(decl.value, Env(home))
@@ -179,7 +187,7 @@ class Evaluator:
         if any(active is decl for active in self._active):
             circle = " -> ".join(d.name for d in [*self._active, decl])
             message = f"`{decl.name}` is defined by itself"
-            note = "functions and constants may not recurse"
+            note = "functions, constants and ambients may not recurse"
             raise Mistake("E0408", message, span, circle, notes=(note,))
         self._active.append(decl)
         try:
@@ -197,7 +205,7 @@ class Evaluator:
             known = attributes(base)
             close = suggest(expr.name, known)
             note = f"it has {', '.join(known)}" if known else "it has no attributes"
-            message = f"a {type_name(base)} has no `{expr.name}`"
+            message = f"{a_type(base)} has no `{expr.name}`"
             advice = f"did you mean `{close}`?" if close else None
             raise Mistake("E0212", message, expr.span, notes=(note,), help=advice) from None
 
@@ -235,7 +243,7 @@ class Evaluator:
             return replace(callee, bound=callee.bound + bound)
         if isinstance(callee, Function):
             return self._call(callee, bound, expr.span)
-        raise Mistake("E0304", f"a {type_name(callee)} cannot be called", expr.callee.span)
+        raise Mistake("E0304", f"{a_type(callee)} cannot be called", expr.callee.span)
 
     def _call(self, function: Function, bound: tuple[Bound, ...], span: Span) -> object:
         decl, home = function.declaration, function.home
@@ -274,14 +282,13 @@ class Evaluator:
         there, so that they see the parameters before them. Returns where each was written."""
         given, problem = bind_arguments(decl, bound, span)
         if problem is not None:
-            raise Mistake(
-                problem.code, problem.message, problem.span, problem.text, help=problem.help
-            )
+            raise Mistake.of(problem)
         where: dict[str, Span] = {}
         for param in decl.params:
             if param.name in given:
                 argument = given[param.name]
                 value, place = argument.value, argument.span
+                env.given[param.name] = place
             else:
                 assert param.default is not None
                 value, place = self(param.default, env), param.default.span
@@ -342,11 +349,12 @@ class Evaluator:
                 return left
             return self.typed(expr.right, env, bool, "bool")
         left, right = self(expr.left, env), self(expr.right, env)
-        if isinstance(left, Word) and left.name in RECIPE_METRICS and isinstance(right, float):
-            return Comparison(left.name, expr.operator, float(right))
+        if isinstance(left, Word) and left.name in RECIPE_METRICS:
+            return self._comparison(expr, left.name, right)
         if expr.operator in ("==", "!="):
             self.budget.value(left, expr.span)
-            return (left == right) is (expr.operator == "==")
+            same = isinstance(left, bool) is isinstance(right, bool) and left == right
+            return same is (expr.operator == "==")
         if isinstance(left, list) and isinstance(right, list | int):
             return self._join(expr, left, right)
         operands = (left, right)
@@ -356,6 +364,12 @@ class Evaluator:
         assert isinstance(left, int | float)
         assert isinstance(right, int | float)
         return arithmetic(expr, left, right)
+
+    def _comparison(self, expr: s.Binary, metric: str, right: object) -> Comparison:
+        number = checked(right, s.TypeExpr(expr.right.span, "ratio"), expr.right.span)
+        if expr.operator not in ("<", "<=", ">", ">=") or not isinstance(number, float):
+            raise Mistake("E0307", f"a condition compares `{metric}` by < or >", expr.span)
+        return Comparison(metric, expr.operator, float(number))
 
     def _join(self, expr: s.Binary, left: list[object], right: object) -> list[object]:
         """`list + list` and `list * int`, sized before they are made."""
@@ -378,4 +392,4 @@ def checked(value: object, type_: s.TypeExpr, span: Span) -> object:
         return convert(value, type_)
     except Mismatch as error:
         advice = None if error.fix is None else Help(f"write `{error.fix}`", span, error.fix)
-        raise Mistake("E0301", error.message, span, error.detail, help=advice) from None
+        raise Mistake(error.code, error.message, span, error.detail, help=advice) from None

@@ -64,7 +64,9 @@ class Expectation:
         span = self.setting.value.span
         message = f"{self.network} has {found:,} {noun}; the file expects {self.value:,}"
         note = f"by label: {' · '.join(_by_label(ops, count))}"
-        advice = Help(f"the difference is {found - self.value:+,}")
+        transposed = sorted(str(found)) == sorted(str(self.value))
+        doubt = ": are two digits transposed?" if transposed else ""
+        advice = Help(f"the difference is {found - self.value:+,}{doubt}", span, f"{found:_}")
         return Diagnostic("E0501", message, Label(span), notes=(note,), help=advice)
 
     def _check_output(self, ops: Ops, outputs: Mapping[str, int]) -> Diagnostic | None:

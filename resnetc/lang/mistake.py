@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from resnetc.diagnostics import Diagnostic, Help, Label, Span, suggest
+from resnetc.lang.bind import Problem
 from resnetc.lang.builtins import FUNCTIONS
-from resnetc.lang.modules import Module
+from resnetc.lang.modules import Module, elsewhere
+
+_CONSTANTS = {"True": "true", "False": "false", "None": "none", "null": "none"}
 
 
 class Mistake(Exception):  # noqa: N818 - the language's word for it
@@ -28,18 +31,41 @@ class Mistake(Exception):  # noqa: N818 - the language's word for it
         label = Label(span, text)
         self.diagnostic = Diagnostic(code, message, label, secondary, tuple(notes), advice)
 
+    @classmethod
+    def of(cls, problem: Problem, *, notes: Sequence[str] = ()) -> Mistake:
+        """The mistake of a call that does not fit."""
+        p = problem
+        return cls(
+            p.code,
+            p.message,
+            p.span,
+            p.text,
+            secondary=p.secondary,
+            notes=(*p.notes, *notes),
+            help=p.help,
+        )
+
 
 class Abandon(Mistake):
-    """A mistake after which nothing in the network means anything: its elaboration ends."""
+    """A mistake after which nothing in the network means anything: its elaboration ends.
+
+    `located` says that the finding knows in which instance it arose.
+    """
+
+    located = False
 
 
 class Poisoned(Exception):  # noqa: N818 - not an error: it has been reported
     """An expression depends on a value whose error has been reported; say nothing more."""
 
 
-def unknown_name(name: str, span: Span, home: Module) -> Mistake:
-    """The mistake of a name that means nothing in a file."""
-    close = suggest(name, [*home.names, *FUNCTIONS])
+def unknown_name(name: str, span: Span, home: Module, local: Iterable[str] = ()) -> Mistake:
+    """The mistake of a name that means nothing in a file. `local` are the names in force there."""
+    module = elsewhere(name, home)
+    if module is not None:
+        message = f"`{name}` is declared in `{module}`, but not imported here"
+        return Mistake("E0202", message, span, help=f"add `use {module} {{ {name} }}`")
+    close = _CONSTANTS.get(name) or suggest(name, [*local, *home.names, *FUNCTIONS])
     advice = Help(f"did you mean `{close}`?", span, close) if close else None
     secondary: tuple[Label, ...] = ()
     if close and close in home.names:

@@ -8,8 +8,11 @@ and a symbolic link that would is refused.
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from resnetc import resources
@@ -39,6 +42,13 @@ class Module:
     names: dict[str, Definition] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
     """Names whose import failed; a use of one is not a second mistake."""
+    imported: dict[str, Span] = field(default_factory=dict)
+    """Where each imported name is written."""
+
+    @cached_property
+    def standard(self) -> bool:
+        """Whether this is a file of the shipped standard library."""
+        return self.path.resolve().is_relative_to(_prelude_path().parent)
 
     def own(self, kind: type[s.Decl] | tuple[type[s.Decl], ...]) -> Iterator[Definition]:
         """Declarations of a kind that stand in this file, in order."""
@@ -107,24 +117,38 @@ class _Loader:
 
     def _prelude(self, path: Path) -> Module | None:
         """The prelude, unless this file belongs to what the prelude itself is made of."""
-        prelude_path = resources.specs().joinpath(*PRELUDE).with_suffix(".rnet")
-        if path.resolve() == prelude_path.resolve():
+        prelude_path = _prelude_path()
+        if path.resolve() == prelude_path:
             return None
-        known = self.modules.get(prelude_path.resolve())
+        known = self.modules.get(prelude_path)
         return known or self.load(read_source(prelude_path, _shown(prelude_path)), prelude_path)
 
     def _declare(self, module: Module) -> None:
-        own: dict[str, s.Decl] = {}
+        """Enter the file's own names; they may hide the prelude's, but no imported one."""
+        taken = dict(module.imported)
+        is_prelude = module.path.resolve() == _prelude_path()
         for decl in module.file.decls:
-            if decl.name in own:
-                first = Label(own[decl.name].name_span, "first")
+            if decl.name in taken:
+                first = Label(taken[decl.name], "first")
                 message = f"`{decl.name}` is declared twice"
                 self._report("E0206", message, decl.name_span, secondary=(first,))
-            own[decl.name] = decl
+            taken.setdefault(decl.name, decl.name_span)
+            if isinstance(decl, s.Primitive) and not is_prelude:
+                message = "only the standard library declares primitives"
+                advice = "the compiler implements them; write a `block` of those there are"
+                self._report("E0222", message, decl.name_span, advice=advice)
+                module.broken.add(decl.name)
+                continue
             module.names[decl.name] = Definition(module, decl)
 
     def _import(self, module: Module, use: s.Use) -> None:
-        module.broken.update(imported.alias for imported in use.names)
+        for imported in use.names:
+            if imported.alias in module.imported:
+                first = Label(module.imported[imported.alias], "first")
+                message = f"`{imported.alias}` is imported twice"
+                self._report("E0206", message, imported.span, secondary=(first,))
+            module.imported.setdefault(imported.alias, imported.span)
+            module.broken.add(imported.alias)
         path = self._find(module, use)
         if path is None:
             return
@@ -186,6 +210,25 @@ class _Loader:
     ) -> None:
         help_ = Help(advice) if advice else None
         self.findings.append(Diagnostic(code, message, Label(span), secondary, help=help_))
+
+
+def elsewhere(name: str, home: Module) -> str | None:
+    """The module beside this file, or of the shipped ones, that declares a name; not parsed."""
+    declares = re.compile(rf"^(?:network|block|shortcut|fn|const)\s+{re.escape(name)}\b", re.M)
+    shipped = resources.specs()
+    folders = [(".", home.path.parent), ("", shipped), ("std.", shipped / PRELUDE[0])]
+    for prefix, folder in folders:
+        for path in sorted(folder.glob("*.rnet"))[:100]:
+            if path.resolve() in (home.path.resolve(), _prelude_path()):
+                continue
+            with contextlib.suppress(OSError):
+                if declares.search(path.read_text(encoding="utf-8", errors="replace")):
+                    return prefix + path.stem
+    return None
+
+
+def _prelude_path() -> Path:
+    return resources.specs().joinpath(*PRELUDE).with_suffix(".rnet").resolve()
 
 
 def _shown(path: Path) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from resnetc.diagnostics import Span
+from resnetc.diagnostics import Label, Span
 from resnetc.lang import syntax as s
 from resnetc.lang.evaluate import Env, Evaluator
 from resnetc.lang.mistake import Abandon, Mistake, Poisoned
 from resnetc.lang.record import Recorder, join
-from resnetc.lang.site import Counter, Flowing, Site
+from resnetc.lang.site import Counter, Flowing, Opened, Site
 from resnetc.lang.structures import STRUCTURES, Run, Structures, open_block
 from resnetc.lang.values import (
     POISON,
@@ -19,6 +19,7 @@ from resnetc.lang.values import (
     Poison,
     Tensor,
     TensorList,
+    a_type,
     show,
     type_name,
 )
@@ -83,9 +84,11 @@ class Placer:
             return None
         label = self.evaluate(step.label, env)
         text = label if isinstance(label, str) else show(label)
-        if not text or text != text.strip(".") or any(c in text for c in "/\\ \n\t"):
-            message = f'"{text}" cannot be part of a parameter name'
-            raise Mistake("E0111", message, step.label.span)
+        unfit = any(c in "/\\" or c.isspace() or not c.isprintable() for c in text)
+        if unfit or not all(text.split(".")):
+            message = f"{show(text)} cannot be part of a parameter name"
+            note = "its parts, between dots, are not empty and hold no space, slash or control sign"
+            raise Mistake("E0111", message, step.label.span, notes=(note,))
         return text
 
     def _repeat(self, step: s.Step, call: s.Call, env: Env, site: Site) -> None:
@@ -117,12 +120,12 @@ class Placer:
         if layer is None:
             return
         if not isinstance(layer, Layer):
-            message = f"a {type_name(layer)} cannot be placed: `{call.name}` is not a layer"
+            message = f"{a_type(layer)} cannot be placed: `{call.name}` is not a layer"
             raise Mistake("E0214", message, call.name_span)
         bound = layer.bound + self.evaluate.arguments(call.args, env)
         component = self._index(component, site)
         if isinstance(layer.declaration, s.Primitive):
-            self._primitive(layer, layer.declaration, bound, component, env, site, call)
+            self._primitive(layer, layer.declaration, bound, component, env, site, call, span)
         else:
             self._block(layer, layer.declaration, bound, component, env, site, call)
 
@@ -141,6 +144,7 @@ class Placer:
         env: Env,
         site: Site,
         call: s.Call,
+        span: Span,
     ) -> None:
         inner = Env(layer.home, {}, env.ambients)
         where = self.evaluate.bind(decl, bound, inner, call.span)
@@ -155,17 +159,21 @@ class Placer:
                 path=site.path,
                 component=component,
                 scope=site.scope,
-                span=call.span,
+                span=span,
             )
         except OpError as error:
-            span = where.get(error.argument or "", call.name_span)
-            raise self._op_mistake(error, span, operand) from None
+            blamed = where.get(error.argument or "", call.name_span)
+            raise self._op_mistake(error, blamed, operand) from None
 
     def _op_mistake(self, error: OpError, span: Span, operand: Tensor) -> Mistake:
-        made = self.record.ops[operand.id]
-        came = f"{operand.type} comes from `{made.name}` ({made.span})"
+        made = Label(self.record.ops[operand.id].span, f"gives {operand.type}")
         return Mistake(
-            error.code, error.message, span, notes=(*error.notes, came), help=error.advice
+            error.code,
+            error.message,
+            span,
+            secondary=(made,),
+            notes=error.notes,
+            help=error.advice,
         )
 
     def _operand(self, site: Site, call: s.Call) -> Tensor:
@@ -193,6 +201,8 @@ class Placer:
         inner = Env(layer.home, {"input": here, "here": here}, env.ambients)
         self.evaluate.bind(decl, bound, inner, call.span)
         place = open_block(self.record, decl.name, component, site, call.span)
+        what = f"in block `{decl.name}`"
+        place.opened = Opened(what, call.name_span, layer.home, site.opened)
         with self._active(call, decl, site):
             self._run(decl.body, inner, place)
         site.here = place.here
@@ -201,9 +211,11 @@ class Placer:
     def _active(self, call: s.Call, decl: s.Block, site: Site) -> Iterator[None]:
         """A call site may not be active inside itself: this is why every elaboration ends."""
         if any(active is call for active in self._sites):
+            names = [active.name for active in self._sites]
+            circle = " -> ".join([*names[self._sites.index(call) :], call.name])
             message = f"block `{decl.name}` would contain itself"
             note = "blocks may not recurse; use `* n` or `for`"
-            raise Mistake("E0408", message, call.name_span, notes=(note,))
+            raise Mistake("E0408", message, call.name_span, circle, notes=(note,))
         if site.depth >= MAX_BLOCK_DEPTH:
             message = f"stopped {MAX_BLOCK_DEPTH} blocks deep"
             raise Abandon("E0604", message, call.name_span)

@@ -92,7 +92,9 @@ def fit(value: object, wanted: Any, span: Span) -> Any:
         if value in arguments:
             return value
         choices = " or ".join(show(choice) for choice in arguments)
-        raise Mistake("E0302", f"this must be {choices}, not {show(value)}", span)
+        close = suggest(value, arguments) if isinstance(value, str) else None
+        advice = Help(f'did you mean "{close}"?', span, f'"{close}"') if close else None
+        raise Mistake("E0302", f"this must be {choices}, not {show(value)}", span, help=advice)
     if origin is tuple:
         return _fit_tuple(value, arguments, span)
     if wanted is DataSet and isinstance(value, Word):
@@ -137,11 +139,11 @@ def _fit_word(word: Word, records: dict[str, Any], span: Span) -> Any:
     record = records.get(word.name)
     if record is None:
         close = suggest(word.name, records)
-        advice = Help(f"did you mean `{close}`?", word.span, close) if close else None
+        advice = Help(f"did you mean `{close}`?", word.name_span, close) if close else None
         known = word.name in WORDS
         message = f"`{word.name}` cannot stand here" if known else f"there is no `{word.name}`"
-        note = f"here stands one of {', '.join(records)}"
-        raise Mistake("E0201", message, word.span, notes=(note,), help=advice)
+        note = f"here stands {'one of ' if len(records) > 1 else ''}{', '.join(records)}"
+        raise Mistake("E0201", message, word.name_span, notes=(note,), help=advice)
     hints = typing.get_type_hints(record)
     fields = [field for field in dataclasses.fields(record) if field.init]
     given = _arguments(word, [field.name for field in fields])
@@ -158,7 +160,9 @@ def _arguments(word: Word, names: list[str]) -> dict[str, Bound]:
     for i, argument in enumerate(word.bound):
         name = argument.name if argument.name is not None else dict(enumerate(names)).get(i)
         if name is None:
-            message = f"`{word.name}` takes {len(names)} arguments"
+            plural = "" if len(names) == 1 else "s"
+            some = f"{len(names)} argument{plural}, not more" if names else "no arguments"
+            message = f"`{word.name}` takes {some}"
             raise Mistake("E0205", message, argument.span)
         if name not in names:
             close = suggest(name, names)
@@ -173,10 +177,10 @@ def _arguments(word: Word, names: list[str]) -> dict[str, Bound]:
 def _fit_data(word: Word) -> DataSet:
     if word.name not in DATA_SETS:
         close = suggest(word.name, DATA_SETS)
-        advice = Help(f"did you mean `{close}`?", word.span, close) if close else None
+        advice = Help(f"did you mean `{close}`?", word.name_span, close) if close else None
         note = f"known are {', '.join(DATA_SETS)}"
         message = f"there is no data set `{word.name}`"
-        raise Mistake("E0201", message, word.span, notes=(note,), help=advice)
+        raise Mistake("E0201", message, word.name_span, notes=(note,), help=advice)
     hints = typing.get_type_hints(DataSet)
     given = _arguments(word, ["train", "val"])
     return DataSet(word.name, **{n: fit(a.value, hints[n], a.span) for n, a in given.items()})

@@ -9,7 +9,7 @@ from resnetc.lang import syntax as s
 from resnetc.lang.evaluate import Env, Evaluator
 from resnetc.lang.mistake import Mistake, Poisoned
 from resnetc.lang.record import Recorder, join
-from resnetc.lang.site import Counter, Site
+from resnetc.lang.site import Counter, Opened, Site
 from resnetc.lang.values import Layer, Poison, Policy, Tensor, type_name
 from resnetc.ops import MERGES, Op, OpError
 from resnetc.shapes import TensorType
@@ -118,9 +118,10 @@ class Structures:
             )
         except OpError as error:
             labels = tuple(Label(where, str(tensor.type)) for tensor, where in ends)
-            raise Mistake(
-                error.code, error.message, span, secondary=labels, help=error.advice
-            ) from None
+            advice = error.advice
+            if span.text == "add":
+                advice = "`residual { ... }` adds a shortcut that projects where the shape changes"
+            raise Mistake(error.code, error.message, span, secondary=labels, help=advice) from None
 
     def _residual(self, call: s.Call, env: Env, site: Site) -> None:
         settings = self._residual_settings(call, env)
@@ -164,11 +165,11 @@ class Structures:
         return settings
 
     def _shortcut(
-        self, policy: Policy, before: Tensor, after: Tensor, env: Env, site: Site, span: Span
+        self, policy: Policy, before: Tensor, after: Tensor, env: Env, site: Site, where: Span
     ) -> list[tuple[Tensor, Span]]:
-        """Run a policy between the two tensors it has to reconcile."""
+        """Run a policy between the two tensors it has to reconcile; it was asked for at `where`."""
         inner = Env(policy.home, {}, env.ambients)
-        self.evaluate.bind(policy.declaration, policy.bound, inner, span)
+        self.evaluate.bind(policy.declaration, policy.bound, inner, where)
         inner.names.update(
             input=before,
             here=before,
@@ -176,14 +177,17 @@ class Structures:
             stride=_spatial_ratio(before.type, after.type),
             changed=before.type != after.type,
         )
-        return list(self._branches(policy.declaration.branches, inner, site.branch(before)))
+        place = site.branch(before)
+        what = f"shortcut `{policy.declaration.name}`, from {before.type} to {after.type}"
+        place.opened = Opened(what, where, policy.home, site.opened)
+        return list(self._branches(policy.declaration.branches, inner, place))
 
 
 def open_block(record: Recorder, block: str, component: str | None, site: Site, span: Span) -> Site:
     """A site inside a new module; without a component it shares the outer one's path."""
     path = site.path if component is None else join(site.path, component)
     scope = record.open_block(site.scope, path, block, span)
-    return Site(site.here, scope, path, None, site.depth + 1)
+    return Site(site.here, scope, path, None, site.depth + 1, site.opened)
 
 
 def _spatial_ratio(before: TensorType, after: TensorType) -> int | tuple[int, int]:

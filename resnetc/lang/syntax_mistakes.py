@@ -153,7 +153,7 @@ def _declaration_inside(place: _Place) -> Diagnostic | None:
     if keyword.text not in _DECLARATIONS or not starts_line(keyword) or indent(keyword) > 0:
         return None
     opened = _left_open(place.before)
-    if opened is None:
+    if opened is None or place.open[-1].text != "{":
         return None
     return _never_closed(opened, Label(keyword, "a new declaration begins here"))
 

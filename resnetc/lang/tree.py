@@ -20,6 +20,8 @@ Embedded = Callable[[Source, str, str, int], object]
 
 _TEMPLATE_PART = re.compile(r"\\(?P<escape>.)|\{(?P<expr>[^{}]*)\}|(?P<text>[^\\{}]+)|(?P<stray>.)")
 _ESCAPES = {"n": "\n", "t": "\t"}
+EDITION = 1
+"""Fixes the grammar, the standard library's names and the defaults."""
 
 
 @v_args(meta=True)
@@ -60,7 +62,11 @@ class TreeBuilder(Transformer_NonRecursive):  # type: ignore[type-arg]
         return s.File(self._source, edition, uses, decls)
 
     def edition(self, meta: TreeMeta, items: Items) -> builtins.int:
-        return int(items[0])
+        span = self._token_span(items[0])
+        if span.text != str(EDITION):
+            message = f"this compiler knows edition {EDITION} of the language, not {span.text}"
+            raise _mistake(span, "E0114", message)
+        return EDITION
 
     def use(self, meta: TreeMeta, items: Items) -> s.Use:
         (dots, parts, span), *names = items
@@ -314,7 +320,10 @@ class TreeBuilder(Transformer_NonRecursive):  # type: ignore[type-arg]
         return s.Literal(self._span(meta), value)
 
     def percent(self, meta: TreeMeta, items: Items) -> s.Literal:
-        return s.Literal(self._span(meta), s.Percent(float(items[0][:-1]) / 100))
+        percent = float(items[0][:-1])
+        if percent > 1e9:
+            raise _mistake(self._span(meta), "E0105", "this ratio is out of range")
+        return s.Literal(self._span(meta), s.Percent(percent / 100))
 
     def size(self, meta: TreeMeta, items: Items) -> s.Literal:
         parts = items[0].split("x")

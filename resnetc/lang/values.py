@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from resnetc.diagnostics import Span
+from resnetc.diagnostics import Span, suggest
 from resnetc.lang import syntax as s
 from resnetc.shapes import TensorType
 
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from resnetc.lang.modules import Module
 
 MAX_INT = 2**53
+TYPES = frozenset(
+    {"int", "float", "bool", "string", "ratio", "size", "shape", "layer", "block", "shortcut"}
+    | {"tensor", "list"}
+)
+"""Names of types; `list` is written with its items' type, `list[int]`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +99,11 @@ class Word:
     bound: tuple[Bound, ...]
     span: Span
 
+    @property
+    def name_span(self) -> Span:
+        """Where the word itself is written."""
+        return Span(self.span.source, self.span.start, self.span.start + len(self.name))
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
@@ -125,6 +135,7 @@ class TensorList:
 
 
 POISON = Poison()
+_ESCAPED = str.maketrans({c: f"\\{c}" for c in '"\\{}'} | {"\n": r"\n", "\t": r"\t"})
 
 
 def type_name(value: object) -> str:
@@ -149,6 +160,12 @@ def type_name(value: object) -> str:
     return next((name for kind, name in simple if isinstance(value, kind)), "value")
 
 
+def a_type(value: object) -> str:
+    """A value's type with its article: "an int", "a layer"."""
+    name = type_name(value)
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}" if name != "none" else name
+
+
 def show(value: object) -> str:
     """A value as the language writes it."""
     if isinstance(value, bool):
@@ -158,7 +175,7 @@ def show(value: object) -> str:
     if isinstance(value, s.Percent):
         return f"{float(value) * 100:g}%"
     if isinstance(value, str):
-        return f'"{value}"'
+        return f'"{value.translate(_ESCAPED)}"'
     if isinstance(value, tuple):
         return "x".join(map(str, value))
     if isinstance(value, list):
@@ -184,8 +201,11 @@ def show_type(type_: s.TypeExpr) -> str:
 class Mismatch(Exception):  # noqa: N818 - becomes a Mistake once it is located
     """A value that is not of the declared type. `detail` explains, `fix` replaces its text."""
 
-    def __init__(self, message: str, detail: str = "", fix: str | None = None) -> None:
+    def __init__(
+        self, message: str, detail: str = "", fix: str | None = None, code: str = "E0301"
+    ) -> None:
         super().__init__(message)
+        self.code = code
         self.message = message
         self.detail = detail
         self.fix = fix
@@ -212,6 +232,8 @@ def convert(value: object, type_: s.TypeExpr) -> object:
         return value
     if type_name(value) == type_.name and type_.name != "list":
         return value
+    if type_.name not in TYPES or type_.name == "list":
+        return value  # there is no such type, which has been reported
     if type_.name == "block" and isinstance(value, Layer):
         return _convert_block(value)
     if type_.name == "shape" and isinstance(value, tuple):
@@ -228,7 +250,9 @@ def _convert_enum(value: object, choices: tuple[str, ...]) -> object:
     if value in choices:
         return value
     quoted = [f'"{choice}"' for choice in choices]
-    raise Mismatch(f"this must be {' or '.join(quoted)}, not {show(value)}")
+    message = f"this must be {' or '.join(quoted)}, not {_described(value)}"
+    close = suggest(value, choices) if isinstance(value, str) else None
+    raise Mismatch(message, fix=f'"{close}"' if close else None, code="E0302")
 
 
 def _convert_list(value: object, type_: s.TypeExpr) -> object:

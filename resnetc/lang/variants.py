@@ -12,23 +12,25 @@ from resnetc.diagnostics import Help, Span
 from resnetc.lang import syntax as s
 from resnetc.lang.bind import signature, unknown_parameter
 from resnetc.lang.budget import room
-from resnetc.lang.evaluate import Env, Evaluator
+from resnetc.lang.evaluate import Env, Evaluator, checked
 from resnetc.lang.mistake import Mistake
 from resnetc.lang.modules import Definition, Module
-from resnetc.lang.values import Bound, NetworkValue, type_name
+from resnetc.lang.values import Bound, NetworkValue, a_type
 
 MAX_DERIVATIONS = 64
 
 
 @dataclass
 class Derived:
-    """A network ready to elaborate. `rebound` says that the caller bound parameters from outside,
+    """A network ready to elaborate. `span` is the call that binds the template, `declared` the
+    network's whole declaration. `rebound` says that the caller bound parameters from outside,
     so that the file's own expectations do not apply."""
 
     name: str
     template: Definition
     home: Module
     span: Span
+    declared: Span
     bound: tuple[Bound, ...] = ()
     ambients: dict[str, object] = field(default_factory=dict)
     ambient_spans: dict[str, Span] = field(default_factory=dict)
@@ -52,19 +54,13 @@ class Derived:
             self.bound = (*self.bound, Bound(name, value, span, name_span.to(span)))
             if is_ambient:
                 self.ambient_spans[name] = name_span.to(span)
-        elif is_ambient:
-            self.ambients[name] = value
+        elif definition is not None and isinstance(definition.decl, s.Ambient):
+            self.ambients[name] = checked(value, definition.decl.type, span)
             self.ambient_spans[name] = name_span.to(span)
         else:
             problem = unknown_parameter(decl, name, name_span)
             note = "ambients such as `norm` or `shortcut` may be named here too"
-            raise Mistake(
-                problem.code,
-                problem.message,
-                problem.span,
-                notes=(signature(decl), note),
-                help=problem.help,
-            )
+            raise Mistake.of(problem, notes=(note,))
 
 
 @room()
@@ -72,18 +68,18 @@ def derive(definition: Definition, evaluate: Evaluator, depth: int = 0) -> Deriv
     """Follow a network's derivation to its template. Raises Mistake."""
     decl, home = definition.decl, definition.home
     if isinstance(decl, s.Network):
-        return Derived(decl.name, definition, home, decl.name_span)
+        return Derived(decl.name, definition, home, decl.name_span, decl.span)
     assert isinstance(decl, s.Variant)
     if depth > MAX_DERIVATIONS:
         raise Mistake("E0408", f"network `{decl.name}` is derived from itself", decl.name_span)
     env = Env(home)
     base = evaluate(decl.derivation.base, env)
     if not isinstance(base, NetworkValue):
-        message = f"a network is derived from a network, not from a {type_name(base)}"
+        message = f"a network is derived from a network, not from {a_type(base)}"
         raise Mistake("E0215", message, decl.derivation.base.span)
     derived = derive(Definition(base.home, base.declaration), evaluate, depth + 1)
     derived.name, derived.home, derived.facts = decl.name, home, decl.facts
-    derived.span = decl.derivation.base.span
+    derived.span, derived.declared = decl.derivation.base.span, decl.span
     derived.bound += base.bound
     for setting in decl.derivation.settings:
         value = evaluate(setting.value, env)
