@@ -48,6 +48,7 @@ _WORST = 5
 @click.option("--deterministic", is_flag=True, help="Bit-identical weights, also after a resume.")
 @click.option("--workers", type=int, help="Processes that read image files.")
 @click.option("--threads", type=int, help="CPU threads that compute.")
+@click.option("--log-every", type=int, metavar="N", help="Iterations between two readings.")
 @click.option("--checkpoint-every", type=int, metavar="N", help="Iterations.  [every evaluation]")
 @click.option("--keep", type=int, default=3, show_default=True, help="Checkpoints kept, and best.")
 @click.option("--quiet", is_flag=True, help="No progress on stderr.")

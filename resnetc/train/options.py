@@ -17,8 +17,9 @@ class TrainOptions:
     `data` is NAME or NAME:PATH, `recipe` the name of one of the file's recipes or of a preset,
     `overrides` are KEY=VALUE of the recipe. `batch` is the global batch. `device` is "auto",
     "cpu", "cuda" or "cuda:N". `workers` and `threads` are numbers of processes that read images
-    and of CPU threads that compute. `checkpoint_every` is in iterations, None for at every
-    evaluation; `keep` checkpoints and the best are kept.
+    and of CPU threads that compute. `log_every` and `checkpoint_every` are in iterations; None is
+    for two hundred readings a run, at most a hundred iterations apart, and for a checkpoint at
+    every evaluation. The newest `keep` checkpoints and the best are kept.
     """
 
     data: str | None = None
@@ -37,6 +38,7 @@ class TrainOptions:
     deterministic: bool = False
     workers: int | None = None
     threads: int | None = None
+    log_every: int | None = None
     checkpoint_every: int | None = None
     keep: int = 3
     progress: bool = True

@@ -86,7 +86,7 @@ def make_plan(recipe: Recipe, options: TrainOptions, images: int) -> Plan:
         final,
         length,
         eval_every=min(final.eval_every or epoch, length),
-        log_every=min(max(length // _MOST_READINGS, 1), _SPARSEST_READING),
+        log_every=options.log_every or min(max(length // _MOST_READINGS, 1), _SPARSEST_READING),
         notes=tuple(notes),
     )
 
@@ -126,6 +126,7 @@ def _check(recipe: Recipe, options: TrainOptions) -> None:
         "iterations": recipe.iterations,
         "epochs": recipe.epochs,
         "batch": recipe.batch,
+        "log-every": options.log_every,
         "checkpoint-every": options.checkpoint_every,
         "keep": options.keep,
         "threads": options.threads,
