@@ -98,6 +98,15 @@ def test_a_range_of_batches_is_a_profile(
     assert again["written"][1]["profile"] == [1, 4, 16]
 
 
+def test_made_up_weights_are_told_where_they_matter(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["export", "resnet20", "--to", "onnx,torch", "--out", str(tmp_path)]) == 0
+    assert capsys.readouterr().err == "no --weights: random ones, seed 0\n"
+    assert run(["export", "resnet20", "--to", "torch", "--out", str(tmp_path)]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_settings_and_seed(tmp_path: Path) -> None:
     arguments = ["export", "resnet20", "--set", "classes=7", "--weights", "random"]
     for seed in ("0", "1"):
@@ -125,7 +134,8 @@ def test_one_failing_backend_does_not_keep_the_others_from_being_written(
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        ("--to pytorch", 2, "there is no backend `pytorch` to export to; choose onnx, tensorrt"),
+        ("--to pytorch", 2, "there is no backend `pytorch` to export to; did you mean torch?"),
+        ("--to onnx,", 2, "there is no backend `` to export to; choose from torch, onnx, tensor"),
         ("--batch 0", 2, "neither N nor MIN..MAX"),
         ("--batch 1..x", 2, "neither N nor MIN..MAX"),
         ("--batch 8..4", 2, "does not rise"),

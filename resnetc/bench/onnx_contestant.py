@@ -21,7 +21,7 @@ class OnnxRuntime:
         from resnetc.backends.onnx import OnnxOptions, model_bytes
 
         graph = load_graph(job)
-        options = OnnxOptions(batch=job.batch, precision=job.precision)  # type: ignore[arg-type]
+        options = OnnxOptions(batch=job.batch, precision=job.precision)
         model = model_bytes(graph, load_weights(job, graph), options)
         self._session = _open(ort, model, job)
         name, (output,) = only_input(graph).name, graph.outputs

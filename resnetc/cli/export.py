@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from resnetc.cli.arguments import json_option, load_network, network_argument, set_option
-from resnetc.diagnostics import ResnetcError, UsageError
+from resnetc.diagnostics import ResnetcError
 from resnetc.driver import Network
 
 if TYPE_CHECKING:
+    from resnetc.backends.base import Artefact, ExportRequest
     from resnetc.backends.parity import Agreement
     from resnetc.backends.weights import Arrays
 
 RANDOM = "random"
+_WITHOUT_WEIGHTS = {"torch"}
+"""Backends that write the network alone."""
 Batch = int | tuple[int, int, int] | None
 
 
@@ -57,12 +59,12 @@ def weights_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-def load_weights(net: Network, weights: str | None, seed: int) -> Arrays:
+def load_weights(net: Network, weights: str | None, seed: int, *, say: bool = True) -> Arrays:
     """The weights a verb was asked for, fitted to the network. Says so when they are made up."""
     from resnetc.backends.random_weights import random_weights
     from resnetc.backends.weights import fit_weights, read_weights
 
-    if weights is None:
+    if weights is None and say:
         click.echo(f"no --weights: random ones, seed {seed}", err=True)
     if weights in (None, RANDOM):
         return random_weights(net.graph, seed)
@@ -70,32 +72,6 @@ def load_weights(net: Network, weights: str | None, seed: int) -> Arrays:
 
 
 # --------------------------------------------------------------------------------------- export
-
-
-@dataclass(frozen=True)
-class _Request:
-    """What `export` was asked for, for one exporter after another."""
-
-    net: Network
-    weights: Arrays
-    out: Path
-    precision: str
-    batch: Batch
-    opset: int | None
-    external: bool | None
-    fold: bool
-    library: str | None
-    capabilities: tuple[str, ...]
-    tf32: bool
-
-    def file(self, suffix: str) -> Path:
-        """`resnet50.onnx`, `resnet50.fp16.onnx`; source has no precision."""
-        middle = "" if self.precision == "fp32" or suffix == ".py" else f".{self.precision}"
-        return self.out / f"{self.net.name}{middle}{suffix}"
-
-    @property
-    def provenance(self) -> dict[str, str]:
-        return {"reference": self.net.reference, "settings": json.dumps(self.net.settings)}
 
 
 @click.command()
@@ -174,110 +150,41 @@ def export(
     One backend that fails does not keep the others from being written; the exit code is then the
     failed one's.
     """
-    chosen = _chosen(targets)
+    from resnetc.backends.base import ExportRequest, require_known
+
+    chosen = list(dict.fromkeys(target.strip() for target in targets.split(",")))
+    require_known(chosen)
     net = load_network(network, settings)
-    request = _Request(net, load_weights(net, weights, seed), **options)
-    written: list[dict[str, Any]] = []
-    failures: list[tuple[str, ResnetcError]] = []
-    for name in chosen:
+    provenance = {"reference": net.reference, "settings": json.dumps(net.settings)}
+    held = load_weights(net, weights, seed, say=not _WITHOUT_WEIGHTS.issuperset(chosen))
+    request = ExportRequest(net.name, net.graph, held, **options, provenance=provenance)
+    written, failures = _export_each(chosen, request, say=None if as_json else click.echo)
+    if as_json:
+        failed = [{"backend": name, "error": str(error)} for name, error in failures.items()]
+        made = [{"backend": name, **each.to_json()} for name, each in written.items()]
+        click.echo(json.dumps({"network": net.name, "written": made, "failed": failed}, indent=2))
+    if failures:
+        ctx.exit(next(iter(failures.values())).exit_code)
+
+
+def _export_each(
+    backends: Sequence[str], request: ExportRequest, say: Callable[[str], object] | None
+) -> tuple[dict[str, Artefact], dict[str, ResnetcError]]:
+    """What each backend wrote, and what went wrong in the others; errors are told at once."""
+    from resnetc.backends.base import find_exporter
+
+    written: dict[str, Artefact] = {}
+    failures: dict[str, ResnetcError] = {}
+    for name in backends:
         try:
-            written.append(_export_one(request, name))
+            written[name] = find_exporter(name)(request)
         except ResnetcError as error:
-            failures.append((name, error))
+            failures[name] = error
             click.echo(f"error: {name}: {error}", err=True)
         else:
-            if not as_json:
-                click.echo(_line(written[-1]))
-    if as_json:
-        failed = [{"backend": name, "error": str(error)} for name, error in failures]
-        click.echo(
-            json.dumps({"network": net.name, "written": written, "failed": failed}, indent=2)
-        )
-    if failures:
-        ctx.exit(failures[0][1].exit_code)
-
-
-def _export_one(request: _Request, name: str) -> dict[str, Any]:
-    suffix, exporter = EXPORTERS[name]
-    path = request.file(suffix)
-    replaced = path.exists()
-    return {"backend": name, **exporter(request, path), "replaced": replaced}
-
-
-def _to_onnx(request: _Request, path: Path) -> dict[str, Any]:
-    from resnetc.backends.onnx import OnnxOptions, write_onnx
-
-    options = OnnxOptions(
-        fold=request.fold,
-        batch=request.batch if isinstance(request.batch, int) else None,
-        opset=request.opset,
-        external=request.external,
-        precision=request.precision,  # type: ignore[arg-type]  # click has checked it
-    )
-    graph, weights, provenance = request.net.graph, request.weights, request.provenance
-    files = write_onnx(graph, path, weights, options=options, provenance=provenance)
-    return {
-        "files": [str(file) for file in files],
-        "bytes": sum(file.stat().st_size for file in files),
-        "precision": request.precision,
-        "opset": options.version,
-    }
-
-
-def _to_tensorrt(request: _Request, path: Path) -> dict[str, Any]:
-    from resnetc.backends.tensorrt import TensorRtOptions, build_engine
-
-    options = TensorRtOptions(
-        precision=request.precision,
-        **({} if request.batch is None else {"batch": request.batch}),
-        library=request.library,  # type: ignore[arg-type]  # click has checked it
-        capabilities=request.capabilities,
-        tf32=request.tf32,
-    )
-    graph, weights, provenance = request.net.graph, request.weights, request.provenance
-    report = build_engine(graph, path, weights, options=options, provenance=provenance)
-    document = report.to_json()
-    return {"files": [document.pop("path"), str(report.sidecar)], **document}
-
-
-def _to_torch(request: _Request, path: Path) -> dict[str, Any]:
-    request.net.to_torch_source(path)
-    return {"files": [str(path)], "bytes": path.stat().st_size}
-
-
-EXPORTERS: Mapping[str, tuple[str, Callable[[_Request, Path], dict[str, Any]]]] = {
-    "onnx": (".onnx", _to_onnx),
-    "tensorrt": (".engine", _to_tensorrt),
-    "torch": (".py", _to_torch),
-}
-"""Each backend's suffix and what writes its file and tells about it."""
-
-
-def _chosen(targets: str) -> list[str]:
-    names = list(dict.fromkeys(target.strip() for target in targets.split(",")))
-    for name in names:
-        if name not in EXPORTERS:
-            raise UsageError(
-                f"there is no backend `{name}` to export to; choose {', '.join(EXPORTERS)}"
-            )
-    return names
-
-
-def _line(written: Mapping[str, Any]) -> str:
-    """One written artefact for people: the file first, so that it can be cut off."""
-    facts = [f"{written['bytes'] / 1e6:.1f} MB"]
-    if written["backend"] == "onnx":
-        facts += [written["precision"], f"opset {written['opset']}"]
-    if written["backend"] == "tensorrt":
-        found = ", ".join(f"{n} layers {precision}" for precision, n in written["found"].items())
-        facts += [
-            f"{written['library']} {written['version']}",
-            f"{found} (read from the {written['read_from']})",
-        ]
-        facts += [f"built in {written['seconds']:.1f} s"]
-    if written["replaced"]:
-        facts.append("replaced")
-    return "  ".join([*written["files"][:1], *facts])
+            if say is not None:
+                say(str(written[name]))
+    return written, failures
 
 
 # --------------------------------------------------------------------------------------- verify

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import onnx.defs
 
 from resnetc.diagnostics import UsageError
 from resnetc.passes import PRECISIONS
 from resnetc.shapes import DType
-
-Precision = Literal["fp32", "fp16", "bf16"]
 
 OLDEST_OPSET = 13
 """The first in which every op that is written takes bfloat16 somewhere and axes as inputs."""
@@ -38,7 +35,7 @@ class OnnxOptions:
     batch: int | None = None
     opset: int | None = None
     external: bool | None = None
-    precision: Precision = "fp32"
+    precision: str = "fp32"
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:

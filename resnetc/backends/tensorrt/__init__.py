@@ -57,7 +57,8 @@ class EngineReport:
         return sidecar_path(self.path)
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "path": str(self.path)}
+        """The fields but the path."""
+        return {key: value for key, value in asdict(self).items() if key != "path"}
 
 
 def sidecar_path(engine: Path) -> Path:

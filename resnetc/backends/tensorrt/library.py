@@ -13,11 +13,9 @@ import importlib.util
 import logging
 import sys
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from resnetc.diagnostics import MissingError, RunError, UsageError
-
-LibraryName = Literal["tensorrt", "tensorrt_rtx"]
 
 REMEDIES: dict[str, str] = {
     "tensorrt": "pip install 'resnetc[gpu]'",
@@ -34,7 +32,7 @@ log = logging.getLogger("resnetc.tensorrt")
 class Library:
     """An imported TensorRT."""
 
-    name: LibraryName
+    name: str
     module: Any
 
     @property
@@ -83,7 +81,7 @@ class Library:
         return capability
 
 
-def find_library(name: LibraryName | None = None) -> Library:
+def find_library(name: str | None = None) -> Library:
     """The library asked for, else `tensorrt` where a GPU is, else `tensorrt_rtx`.
 
     Raises MissingError, with the command that mends it, when it is not installed, is too old, or
@@ -107,7 +105,7 @@ def find_library(name: LibraryName | None = None) -> Library:
     return library
 
 
-def _choose() -> LibraryName:
+def _choose() -> str:
     installed = {name: importlib.util.find_spec(name) is not None for name in REMEDIES}
     if not any(installed.values()):
         raise MissingError(
@@ -119,7 +117,7 @@ def _choose() -> LibraryName:
     return "tensorrt_rtx"
 
 
-def _import(name: LibraryName) -> Any:
+def _import(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from resnetc.backends.onnx import OnnxOptions
-from resnetc.backends.tensorrt.library import LibraryName
+from resnetc.backends.tensorrt.library import REMEDIES
 from resnetc.diagnostics import UsageError
 
 Profile = tuple[int, int, int]
@@ -27,14 +27,14 @@ class TensorRtOptions:
 
     precision: str = "fp32"
     batch: int | Profile = (1, 8, 32)
-    library: LibraryName | None = None
+    library: str | None = None
     capabilities: tuple[str, ...] = ()
     tf32: bool = False
 
     def __post_init__(self) -> None:
-        if self.library not in (None, "tensorrt", "tensorrt_rtx"):
+        if self.library is not None and self.library not in REMEDIES:
             raise UsageError(
-                f"there is no library {self.library!r}; choose tensorrt or tensorrt_rtx"
+                f"there is no library {self.library!r}; choose {' or '.join(REMEDIES)}"
             )
         low, usual, high = (self.batch,) * 3 if isinstance(self.batch, int) else self.batch
         if not 1 <= low <= usual <= high:
@@ -54,4 +54,4 @@ class TensorRtOptions:
     def onnx(self) -> OnnxOptions:
         """The ONNX form the engine is built from."""
         fixed = self.batch if isinstance(self.batch, int) else None
-        return OnnxOptions(precision=self.precision, batch=fixed, external=False)  # type: ignore[arg-type]
+        return OnnxOptions(precision=self.precision, batch=fixed, external=False)
