@@ -13,16 +13,11 @@ from typing import IO
 
 from resnetc.diagnostics import RunError
 
-_REFUSALS = frozenset(
-    (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
-)
-"""Errors that say something about the place, not about us; EEXIST: a file where a folder goes."""
-
-
 _REFUSALS = (
     *(errno.EACCES, errno.EPERM, errno.EROFS),
     *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG),
 )
+"""Errors that say something about the place, not about us; EEXIST: a file where a folder goes."""
 
 
 @contextlib.contextmanager

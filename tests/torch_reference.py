@@ -1,4 +1,4 @@
-"""A naive interpreter of graphs in torch, for training as well: one node at a time, out of place."""
+"""A naive interpreter of graphs in torch, also for training: node by node, out of place."""
 
 from __future__ import annotations
 

@@ -124,4 +124,5 @@ def whole_map(operand: TensorType) -> tuple[Window, Window]:
 
 
 def vector(length: int, dtype: DType = DType.F32) -> TensorType:
+    """The type of a vector."""
     return TensorType((length,), dtype)

@@ -124,6 +124,7 @@ class Linear(Op):
 
 
 def require_positive(value: int, argument: str) -> None:
+    """Refuse an argument below 1."""
     if value < 1:
         raise OpError(f"`{argument}` must be at least 1, not {value}", argument)
 
