@@ -28,7 +28,7 @@ def evaluate(
     return {name: values[node_id].numpy() for name, node_id in graph.outputs.items()}
 
 
-def _apply(  # noqa: C901, PLR0912  (one case for each op)
+def _apply(
     node: Node, operands: list[torch.Tensor], weights: Mapping[str, np.ndarray]
 ) -> torch.Tensor:
     held = {
