@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -20,6 +22,9 @@ from resnetc.backends.tensorrt import library
 from resnetc.backends.weights import write_weights
 from resnetc.cli.main import run
 from resnetc.diagnostics import CheckError
+
+
+_ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(resnetc.__file__).parent.parent)}
 
 
 @pytest.fixture(autouse=True)
@@ -114,6 +119,17 @@ def test_settings_and_seed(tmp_path: Path) -> None:
     first, second = (onnx.load(tmp_path / seed / "resnet20.onnx") for seed in ("0", "1"))
     assert first.graph.output[0].type.tensor_type.shape.dim[1].dim_value == 7
     assert first.graph.initializer[0] != second.graph.initializer[0]
+
+
+def test_a_mistake_costs_no_framework(tmp_path: Path) -> None:
+    code = (
+        "import sys; from resnetc.cli.main import run; code = run(sys.argv[1:]); "
+        "heavy = {'torch', 'onnx', 'numpy', 'onnxruntime'} & set(sys.modules); "
+        "sys.exit(code if not heavy else f'imported {heavy}')"
+    )
+    argv = [sys.executable, "-c", code, "export", "resnet20", "--to", "pytorch"]
+    done = subprocess.run(argv, cwd=tmp_path, env=_ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
 
 
 def test_one_failing_backend_does_not_keep_the_others_from_being_written(
