@@ -444,6 +444,7 @@ def _command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "resnetc", *arguments]
 
 
+_LAUNCHER = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
 _ENV = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
@@ -468,10 +469,9 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
 
 
 def _torchrun(tmp_path: Path, processes: int, *arguments: str) -> subprocess.CompletedProcess[str]:
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    launcher += ["--nproc-per-node", str(processes), "-m", "resnetc", *arguments]
+    command = [*_LAUNCHER, str(processes), "-m", "resnetc", *arguments]
     return subprocess.run(
-        launcher, env=_ENV, capture_output=True, text=True, timeout=180, check=False
+        command, env=_ENV, capture_output=True, text=True, timeout=180, check=False
     )
 
 
@@ -511,6 +511,35 @@ def test_two_processes_go_on_bit_for_bit(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "going on from iteration 20" in done.stderr
     assert _equal(_weights(cut), _weights(whole))
+    summaries = [json.loads((p / "report/summary.json").read_text()) for p in (cut, whole)]
+    assert summaries[0]["test"] == summaries[1]["test"]
+
+
+@pytest.mark.slow
+def test_two_processes_stop_together_when_asked(tmp_path: Path) -> None:
+    spec, out = f"{spec_file(tmp_path)}:tiny", tmp_path / "run"
+    arguments = ["train", spec, "--iterations", "100000", "--batch", "8", "--threads", "1"]
+    arguments += ["--checkpoint-every", "100", "--out", str(out), "--quiet"]
+    process = subprocess.Popen(
+        [*_LAUNCHER, "2", "-m", "resnetc", *arguments],
+        env=_ENV,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 90
+    while not list(out.glob("checkpoints/step-*/state.json")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.terminate()
+    _, said = process.communicate(timeout=60)
+    assert "stopped by SIGTERM at iteration" in said
+    (step,) = {
+        int(line.split("iteration ")[1].split()[0].replace(",", ""))
+        for line in said.splitlines()
+        if line.startswith("error: stopped by SIGTERM")
+    }
+    assert _steps(out)[-1] == step
+    assert step % 10 == 0
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path) -> None:

@@ -253,6 +253,13 @@ def test_images_do_not_depend_on_batches_or_workers(photos: FileImages) -> None:
         assert all(torch.equal(made[key], alone[key]) for key in alone)
 
 
+def test_the_part_done_alone_and_the_part_done_together_are_one_chain(photos: FileImages) -> None:
+    for (epoch, index), made in _run(photos, batch=5, workers=0).items():
+        one = Samples(3, torch.tensor([epoch]), torch.tensor([index]))
+        whole = as_float(apply(_SCALE, photos.image(index)[None], one, None))[0]
+        assert torch.equal(made, whole)
+
+
 def test_an_image_looks_otherwise_in_another_epoch(photos: FileImages) -> None:
     made = _run(photos, batch=5, workers=0)
     assert any(not torch.equal(made[0, i], made[1, i]) for i in range(10))
