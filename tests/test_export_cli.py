@@ -23,7 +23,6 @@ from resnetc.backends.weights import write_weights
 from resnetc.cli.main import run
 from resnetc.diagnostics import CheckError
 
-
 _ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(resnetc.__file__).parent.parent)}
 
 
