@@ -124,10 +124,13 @@ def assert_close(found: Tensor, expected: Tensor, what: str = "", tolerance: flo
     assert error <= tolerance * max(scale, 1e-6), f"{what}: off by {error} of {scale}"
 
 
-def assert_same_training(graph: Graph, module: nn.Module, *, batch: int = 2) -> None:
+def assert_same_training(
+    graph: Graph, module: nn.Module, *, batch: int = 3, tolerance: float = 1e-9
+) -> None:
     """The module computes what the graph says: outputs, gradients and statistics, in both modes.
 
-    Everything is compared with the interpreter, in float64.
+    Everything is compared with the interpreter, in float64. Norms over few numbers have steep
+    gradients: they want a wider tolerance.
     """
     state = random_state(graph)
     assert sorted(module.state_dict()) == sorted(state)
@@ -145,7 +148,7 @@ def assert_same_training(graph: Graph, module: nn.Module, *, batch: int = 2) -> 
         expected = interpret(graph, state, theirs, training=training)
         assert list(found) == list(expected)
         for place, name in enumerate(expected):
-            assert_close(found[name], expected[name], f"output {name}")
+            assert_close(found[name], expected[name], f"output {name}", tolerance)
             assert torch.equal(mine[0], theirs[0]), "an input was overwritten"
             # Unlike weights for unlike outputs, so that none can stand in for another.
             weight = torch.randn(
@@ -153,9 +156,9 @@ def assert_same_training(graph: Graph, module: nn.Module, *, batch: int = 2) -> 
             ).double()
             expected[name] = (expected[name] * weight).sum()
             found[name] = (found[name] * weight).sum()
-        _assert_same_gradients(module, found, mine, expected, theirs, state)
+        _assert_same_gradients(module, found, mine, expected, theirs, state, tolerance)
         for name, buffer in module.named_buffers():
-            assert_close(buffer.double(), state[name].double(), f"buffer {name}")
+            assert_close(buffer.double(), state[name].double(), f"buffer {name}", tolerance)
 
 
 def _assert_same_gradients(
@@ -165,6 +168,7 @@ def _assert_same_gradients(
     expected: dict[str, Tensor],
     theirs: tuple[Tensor, ...],
     state: Mapping[str, Tensor],
+    tolerance: float,
 ) -> None:
     named = dict(module.named_parameters())
     sources = [*mine, *named.values()]
@@ -176,6 +180,6 @@ def _assert_same_gradients(
     for name, x, y in zip(names, a, b, strict=True):
         x, y = (torch.zeros(()) if t is None else t for t in (x, y))
         if y.abs().max() > 1e-9 * largest:
-            assert_close(x, y, f"gradient of {name}", 1e-8)
+            assert_close(x, y, f"gradient of {name}", tolerance)
         else:
-            assert x.abs().max() <= 1e-8 * largest, f"gradient of {name}"
+            assert x.abs().max() <= tolerance * largest, f"gradient of {name}"

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from resnetc.backends.torch.names import Namespace, is_attribute
+from resnetc.backends.torch.names import MODULE_ATTRIBUTES, Namespace, is_attribute
 from resnetc.backends.torch.programs import Member, Program, Step
 from resnetc.backends.torch.terms import LayerHead, Leaf, Ref, Value
 from resnetc.backends.torch.variants import Cut, Family
@@ -66,6 +66,16 @@ class BlockClass:
     parameters: tuple[Parameter, ...]
     options: tuple[Option, ...]
     uses: int
+
+    def attribute(self, name: str) -> str:
+        """The attribute that keeps a constructor's parameter, or says that an option is there.
+
+        It must hide neither a member nor what a layer that the class extends knows itself by.
+        """
+        members = {member.path[0] if member.path else "" for member in self.program.members}
+        while "" in members or name in members or name in MODULE_ATTRIBUTES:
+            name, members = f"own_{name}", members - {""}
+        return name
 
     def arguments(self, instance: int) -> tuple[Leaf, ...]:
         """What the constructor is called with for one instance."""
@@ -252,12 +262,13 @@ def _options(
     """The optional parts, and the parameters that say whether to have those that nothing else
     tells of."""
     space = Namespace(parameter.name for parameter in parameters)
+    extends = any(not member.path for member in family.base.members)
     options: list[Option] = []
     flags: list[Parameter] = []
     for cut in family.cuts:
         present = tuple(cut not in missing for missing in cuts)
         members = tuple(path[0] for path in family.members_in(cut))
-        sole = len(members) == 1 == cut[1] - cut[0] and is_attribute(members[0])
+        sole = len(members) == 1 == cut[1] - cut[0] and is_attribute(members[0]) and not extends
         name = space.claim(_option_name(family.base.steps[slice(*cut)], members))
         condition = _condition(present, parameters)
         if condition is None:

@@ -32,12 +32,14 @@ def literal(value: Value) -> str:
     return json.dumps(value) if isinstance(value, str) else repr(value)
 
 
-def leaf_text(leaf: Leaf, owner: str = "") -> str:
-    """A leaf as it is written; a parameter is looked up on `owner`, such as "self."."""
-    return f"{owner}{leaf.value.name}" if isinstance(leaf.value, Ref) else literal(leaf.value)
+def leaf_text(leaf: Leaf, owner: BlockClass | None = None) -> str:
+    """A leaf as it is written; a parameter by its name, or as an attribute of its owner."""
+    if not isinstance(leaf.value, Ref):
+        return literal(leaf.value)
+    return leaf.value.name if owner is None else f"self.{owner.attribute(leaf.value.name)}"
 
 
-def layer_arguments(term: Term, owner: str = "") -> tuple[Expression, ...]:
+def layer_arguments(term: Term, owner: BlockClass | None = None) -> tuple[Expression, ...]:
     """The arguments of a layer or an op, without those that are torch's default."""
     assert isinstance(term.head, LayerHead)
     emitter = EMITTERS[term.head.op]

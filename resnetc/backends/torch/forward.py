@@ -61,7 +61,7 @@ class Forward:
     """
 
     def __init__(self, block: BlockClass, access: Mapping[Path, str], *, commented: bool) -> None:
-        self._block = block
+        self.block = block
         self._access = access
         self._commented = commented
         terms = {member.path: member.term for member in block.program.members}
@@ -69,7 +69,7 @@ class Forward:
 
     def lines(self, indent: int, arguments: Sequence[str], outputs: Sequence[str]) -> Iterator[str]:
         """Statements, and the return: of a tensor, of a tuple, or of a dict by `outputs`' names."""
-        values = self._block.program.outputs
+        values = self.block.program.outputs
         body = _Body(self, self._units(), values, dict(enumerate(arguments)))
         yield from body.lines(indent)
         found = [body.read(value).flat() for value in values]
@@ -84,8 +84,8 @@ class Forward:
             yield f"{' ' * indent}return {', '.join(found)}".rstrip()
 
     def _units(self) -> list[_Unit]:
-        steps = self._block.program.steps
-        options = {option.cut[0]: option for option in self._block.options}
+        steps = self.block.program.steps
+        options = {option.cut[0]: option for option in self.block.options}
         units = []
         place = 0
         while place < len(steps):
@@ -115,7 +115,7 @@ class Forward:
         assert unit.op is not None
         call = EMITTERS[unit.op].call
         assert call is not None, f"{unit.op.name} has parameters, so it is a member"
-        return call(operands, layer_arguments(term, "self."))
+        return call(operands, layer_arguments(term, self.block))
 
     def comment(self, unit: _Unit) -> str:
         note = unit.step.note if unit.step is not None and self._commented else ""
@@ -239,7 +239,8 @@ class _Body:
         name = self._names[leaving] = self._free_name(unit, place)
         if name != before:
             yield f"{' ' * indent}{name} = {before}"
-        yield f"{' ' * indent}if self.{unit.option.name}:"
+        present = self._forward.block.attribute(unit.option.name)
+        yield f"{' ' * indent}if self.{present}:"
         protected = self._protected | self._live(place) | ({before} - {name})
         units = [_unit((step,), None) for step in unit.inner]
         body = _Body(self._forward, units, (leaving,), {entry: before}, protected - {name})

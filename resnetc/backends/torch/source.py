@@ -7,13 +7,14 @@ import re
 from collections.abc import Iterator
 from pathlib import PurePath
 
-from resnetc.backends.torch.classes import BlockClass, generalise
-from resnetc.backends.torch.constructors import Constructors, Registry, leaf_text
+from resnetc.backends.torch.classes import BlockClass, Parameter, generalise
+from resnetc.backends.torch.constructors import Constructors, Registry, literal
 from resnetc.backends.torch.forward import Forward
 from resnetc.backends.torch.helpers import HELPERS, helpers_for
+from resnetc.backends.torch.layout import Call, Text, lines
 from resnetc.backends.torch.names import Namespace, class_name, function_name, is_attribute
 from resnetc.backends.torch.programs import Programs
-from resnetc.backends.torch.terms import BlockHead, Leaf, Ref, Term
+from resnetc.backends.torch.terms import BlockHead, Ref, Term
 from resnetc.backends.torch.tree import Module, module_tree
 from resnetc.backends.torch.values import Values
 from resnetc.backends.torch.variants import families
@@ -136,38 +137,34 @@ class _Writer:
         constructor = list(self._constructor(block, registry, network=network))
         forward = Forward(block, registry.access, commented=network)
         arguments = [n if is_attribute(n) else f"x{i}" for i, n in enumerate(block.program.inputs)]
-        signature = "".join(f", {name}: Tensor" for name in arguments)
+        taken = (Text("self"), *(Text(f"{name}: Tensor") for name in arguments))
         outputs = list(self.graph.outputs) if network else []
         result = _result_type(len(block.program.outputs), named=network)
-        lines = [
+        written = [
             f"class {block.name}({registry.base}):",
             f'    """{_docstring(block, network=network)}"""',
             "",
             *constructor,
             "",
-            f"    def forward(self{signature}) -> {result}:",
+            *lines(Call("def forward", taken), 4, after=f" -> {result}:"),
             *forward.lines(8, arguments, outputs),
         ]
-        return "\n".join(lines) + "\n"
+        return "\n".join(written) + "\n"
 
     def _constructor(
         self, block: BlockClass, registry: Registry, *, network: bool
     ) -> Iterator[str]:
-        parameters = "".join(
-            f", {p.name}: {p.annotation}" + ("" if p.default is None else f" = {leaf_text(d)}")
-            for p in block.parameters
-            for d in [Leaf(0 if p.default is None else p.default, p.name, p.kind)]
-        )
-        yield f"    def __init__(self{parameters}):"
+        parameters = (Text("self"), *map(_declaration, block.parameters))
+        yield from lines(Call("def __init__", parameters), 4, after=":")
         yield from registry.lines(8)
         steps = (step.term for step in block.program.steps if step.term is not None)
         leaves = (leaf for term in steps for leaf in term.leaves())
         saved = dict.fromkeys(leaf.value.name for leaf in leaves if isinstance(leaf.value, Ref))
         for name in saved:
-            yield f"        self.{name} = {name}"
+            yield f"        self.{block.attribute(name)} = {name}"
         for option in block.options:
             if option.member is None:
-                yield f"        self.{option.name} = {option.condition}"
+                yield f"        self.{block.attribute(option.name)} = {option.condition}"
         if network:
             yield "        initialise(self)"
 
@@ -189,6 +186,11 @@ def _inner_first(root: Module) -> list[Module]:
         found.append(module)
         stack.extend(module.modules)
     return found[::-1]
+
+
+def _declaration(parameter: Parameter) -> Text:
+    default = "" if parameter.default is None else f" = {literal(parameter.default)}"
+    return Text(f"{parameter.name}: {parameter.annotation}{default}")
 
 
 def _result_type(outputs: int, *, named: bool) -> str:
