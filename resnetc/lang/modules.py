@@ -79,10 +79,15 @@ def read_source(path: Path, name: str | None = None) -> Source:
         data = path.read_bytes()
     except OSError as error:
         raise UsageError(f"{name or path}: cannot be read: {error.strerror}") from error
+    return decode_source(data, name or str(path))
+
+
+def decode_source(data: bytes, name: str) -> Source:
+    """The text of a spec. Raises CompileError when it is not UTF-8."""
     try:
-        return Source(name or str(path), data.decode("utf-8-sig"))
+        return Source(name, data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        source = Source(name or str(path), data.decode("utf-8", errors="replace"))
+        source = Source(name, data.decode("utf-8", errors="replace"))
         at = len(data[: error.start].decode("utf-8", errors="replace"))
         label = Label(Span(source, at, at + 1), f"byte 0x{data[error.start]:02x}")
         raise CompileError(Diagnostic("E0109", "a spec is UTF-8 text", label)) from None

@@ -46,6 +46,11 @@ def parse_expression(source: Source) -> s.Expr:
     return expr
 
 
+def parse_exactly(text: str) -> lark.Tree[Any]:
+    """Lark's tree of a text that :func:`parse` accepts, with every token in it."""
+    return _grammar(every_token=True).parse(text, start="start")
+
+
 def _build(source: Source, start: str, text: str, offset: int) -> object:
     """The records of `text`, which stands at `offset` in the source."""
     _limit_text(source, text, offset)
@@ -106,17 +111,17 @@ def _mistake(source: Source, start: int, end: int, code: str, message: str) -> C
 # --------------------------------------------------------------------------- the parser's tables
 
 
-@lru_cache(maxsize=1)
-def _grammar() -> lark.Lark:
+@lru_cache(maxsize=2)
+def _grammar(*, every_token: bool = False) -> lark.Lark:
     """The parser. Its tables are kept in the user's cache folder, since making them is slow."""
     text = resources.grammar().read_text(encoding="utf-8")
-    key = f"{text}{lark.__version__}{sys.version}".encode()
+    key = f"{text}{lark.__version__}{sys.version}{every_token}".encode()
     cached = _cache_folder() / f"rnet-{hashlib.sha256(key).hexdigest()[:16]}.lark"
     try:
         with cached.open("rb") as file:
             return lark.Lark.load(file)
     except (OSError, EOFError, KeyError, ValueError, pickle.UnpicklingError):
-        return _make_grammar(text, cached)
+        return _make_grammar(text, cached, every_token=every_token)
 
 
 @lru_cache(maxsize=1)
@@ -126,13 +131,14 @@ def keywords() -> frozenset[str]:
     return frozenset(word for word in words if word.isalpha())
 
 
-def _make_grammar(text: str, cached: Path) -> lark.Lark:
+def _make_grammar(text: str, cached: Path, *, every_token: bool) -> lark.Lark:
     grammar = lark.Lark(
         text,
         parser="lalr",
         lexer="basic",
         propagate_positions=True,
-        maybe_placeholders=True,
+        maybe_placeholders=not every_token,
+        keep_all_tokens=every_token,
         start=["start", "expr"],
     )
     # A cache that cannot be written is no reason to fail.
