@@ -220,7 +220,7 @@ def _owned(at: Place) -> list[Any]:
 
 relaxed = settings(
     deadline=None,
-    max_examples=50,
+    max_examples=25,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.large_base_example],
 )
 
@@ -246,7 +246,7 @@ def test_graphs_without_scopes_compute_the_same(graph: Graph) -> None:
 
 
 @pytest.mark.slow
-@settings(parent=relaxed, max_examples=1500)
+@settings(parent=relaxed, max_examples=400)
 @given(networks())
 def test_many_networks(graph: Graph) -> None:
     assert_same_training(graph, build_module(graph), tolerance=1e-6)

@@ -46,12 +46,14 @@ class Parameter:
 class Option:
     """An optional part: steps that run, and members that exist, where `condition` holds.
 
-    `member` is the one member that the part consists of, None where the part is another.
+    `marker` is a member that is None where the part is missing; without one an attribute called
+    `name` says so. The `whole` part may be one call of the marker.
     """
 
     cut: Cut
     members: tuple[str, ...]
-    member: str | None
+    marker: str | None
+    whole: bool
     name: str
     condition: str
 
@@ -268,13 +270,15 @@ def _options(
     for cut in family.cuts:
         present = tuple(cut not in missing for missing in cuts)
         members = tuple(path[0] for path in family.members_in(cut))
-        sole = len(members) == 1 == cut[1] - cut[0] and is_attribute(members[0]) and not extends
+        # The members of an extended layer are no attributes, so none of them can mark the part.
+        marker = None if extends else next(filter(is_attribute, members), None)
+        whole = marker is not None and len(members) == cut[1] - cut[0] == 1
         name = space.claim(_option_name(family.base.steps[slice(*cut)], members))
         condition = _condition(present, parameters)
         if condition is None:
             flags.append(Parameter(name, "option", present, default=False))
             condition = name
-        options.append(Option(cut, members, members[0] if sole else None, name, condition))
+        options.append(Option(cut, members, marker, whole, name, condition))
     return tuple(options), flags
 
 

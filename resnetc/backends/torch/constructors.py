@@ -21,7 +21,7 @@ from resnetc.backends.torch.terms import (
     Term,
     Value,
 )
-from resnetc.diagnostics import InternalError
+from resnetc.diagnostics import InternalError, UsageError
 
 _WRITTEN_OUT = 2
 """Up to so many equal children in a row are written one by one."""
@@ -161,8 +161,8 @@ class Registry:
         if option in self._done:
             return
         self._done.add(option)
-        if option.member is not None:
-            yield f"{' ' * indent}self.{option.member} = None"
+        if option.marker is not None:
+            yield f"{' ' * indent}self.{option.marker} = None"
         yield f"{' ' * indent}if {option.condition}:"
         for name in option.members:
             yield from self._register_here((name,), indent + 4)
@@ -185,6 +185,8 @@ class Registry:
 
     def _target(self, path: Path) -> _Target:
         above, name = self.access[path[:-1]], path[-1]
+        if name == "training":
+            raise UsageError("PyTorch cannot have a module called `training`: label it otherwise")
         quoted = json.dumps(name, ensure_ascii=False)
         if path[:-1] in self._layers or name in MODULE_ATTRIBUTES or name[:1] in ("", "_"):
             # The one place that no attribute of torch's own can stand before.

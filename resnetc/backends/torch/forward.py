@@ -50,7 +50,7 @@ class _Unit:
     @property
     def is_statement(self) -> bool:
         """Whether this cannot be an expression."""
-        part = self.option is not None and self.option.member is None
+        part = self.option is not None and not self.option.whole
         return part or self.overwritten is not None or len(self.results) != 1
 
 
@@ -104,7 +104,7 @@ class Forward:
     def expression(self, unit: _Unit, operands: tuple[Expression, ...]) -> Expression:
         """A unit's call."""
         if unit.option is not None:
-            member = f"self.{unit.option.member}"
+            member = f"self.{unit.option.marker}"
             return Choice(f"{member} is None", operands[0], Call(member, operands))
         assert unit.step is not None
         if unit.step.member is not None:
@@ -116,6 +116,12 @@ class Forward:
         call = EMITTERS[unit.op].call
         assert call is not None, f"{unit.op.name} has parameters, so it is a member"
         return call(operands, layer_arguments(term, self.block))
+
+    def presence(self, option: Option) -> str:
+        """The condition under which a part is there."""
+        if option.marker is not None:
+            return f"self.{option.marker} is not None"
+        return f"self.{self.block.attribute(option.name)}"
 
     def comment(self, unit: _Unit) -> str:
         note = unit.step.note if unit.step is not None and self._commented else ""
@@ -164,7 +170,7 @@ class _Body:
                 continue
             if unit.overwritten is not None:
                 yield from self._sum_into(unit, indent)
-            elif unit.option is not None and unit.option.member is None:
+            elif unit.option is not None and not unit.option.whole:
                 yield from self._part(unit, place, indent)
             else:
                 yield from self._assignment(unit, place, indent)
@@ -239,8 +245,7 @@ class _Body:
         name = self._names[leaving] = self._free_name(unit, place)
         if name != before:
             yield f"{' ' * indent}{name} = {before}"
-        present = self._forward.block.attribute(unit.option.name)
-        yield f"{' ' * indent}if self.{present}:"
+        yield f"{' ' * indent}if {self._forward.presence(unit.option)}:"
         protected = self._protected | self._live(place) | ({before} - {name})
         units = [_unit((step,), None) for step in unit.inner]
         body = _Body(self._forward, units, (leaving,), {entry: before}, protected - {name})

@@ -31,7 +31,8 @@ def emit_source(graph: Graph, init: HeNormal | None = None) -> str:
     """The network as readable Python: a class for each block, one for the network, a factory.
 
     `state_dict` keys are the graph's parameter paths. Weights start as `init` says, by default
-    from He normal, fan in. Raises UsageError for a graph that holds casts.
+    from He normal, fan in. Raises UsageError for a graph that holds casts, or a
+    label that torch cannot bear.
     """
     writer = _Writer(graph)
     classes = writer.classes()
@@ -163,7 +164,7 @@ class _Writer:
         for name in saved:
             yield f"        self.{block.attribute(name)} = {name}"
         for option in block.options:
-            if option.member is None:
+            if option.marker is None:
                 yield f"        self.{block.attribute(option.name)} = {option.condition}"
         if network:
             yield "        initialise(self)"

@@ -1,0 +1,426 @@
+"""The emitted text: what it looks like, and that odd graphs keep their names."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import linecache
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import graphs
+import pytest
+import torch
+from conftest import GOLDEN
+from graphs import Network, Place
+from torch_reference import assert_same_training
+
+import resnetc
+from resnetc.backends.torch import build_module, emit_source
+from resnetc.backends.torch.emitters import EMITTERS, REFUSED
+from resnetc.backends.torch.names import MODULE_ATTRIBUTES
+from resnetc.diagnostics import InternalError, UsageError
+from resnetc.ir import Graph, Node, Parameter
+from resnetc.ops import (
+    OPS,
+    Add,
+    AvgPool,
+    BatchNorm,
+    Cast,
+    ChannelAffine,
+    Concat,
+    Conv2d,
+    Dropout,
+    Flatten,
+    GlobalAvgPool,
+    Identity,
+    Linear,
+    MaxPool,
+    Mul,
+    PadChannels,
+    Relu,
+    Sigmoid,
+    Subsample,
+)
+from resnetc.passes import lower_for_inference
+from resnetc.recipes import HeNormal
+from resnetc.shapes import DType
+
+THREE = (3, 3)
+
+
+def body(source: str) -> str:
+    """A source without its docstring, which names version and hash."""
+    return source.split('"""\n\n', 1)[1]
+
+
+# ------------------------------------------------------------------------------------- goldens
+
+GOLDENS: dict[str, Callable[[], Graph]] = {
+    "bottleneck.py.txt": lambda: resnetc.load("resnet50", depths=[1, 2, 4, 1]).graph,
+    "option_a.py.txt": lambda: resnetc.load("resnet20").graph,
+    "plain.py.txt": lambda: resnetc.load("plain20").graph,
+    "squeeze_excite.py.txt": lambda: squeeze_excite(),
+    "odd.py.txt": lambda: odd(),
+}
+
+
+@pytest.mark.parametrize("name", GOLDENS)
+def test_golden(name: str, golden: Callable[[str, str], None]) -> None:
+    golden(name, body(emit_source(GOLDENS[name]())))
+
+
+def test_no_golden_is_orphaned() -> None:
+    assert {path.name for path in GOLDEN.glob("*.py.txt")} == set(GOLDENS)
+
+
+def squeeze_excite() -> Graph:
+    """Blocks with two optional parts: a projection, and gates in every other block."""
+    network = Network("gated")
+    root = network.root
+    x = graphs.conv_norm(root, root.input(3, 16, 16), 1, 8, 3)
+    for stage, (width, depth) in enumerate([(8, 3), (16, 2)]):
+        layers = root.seq(f"layer{stage + 1}")
+        for index in range(depth):
+            at = layers.block("gated_basic")
+            y = graphs.conv_norm(at, x, 1, width, 3, 2 if stage and not index else 1)
+            if index % 2:
+                gate = at.layer(Conv2d, at.layer(GlobalAvgPool, y), label="gate", kernel=(1, 1))
+                y = at.layer(Mul, y, at.layer(Sigmoid, gate))
+            x = graphs.residual(at, x, y, graphs.projection_if_changed)
+    return network.graph(logits=graphs.head(root, x, 10))
+
+
+def odd() -> Graph:
+    """What no ordinary network has, at once: see the labels."""
+    network = Network("9 odd-names")
+    root = network.root
+    x = root.layer(Conv2d, root.input(3, 8, 8, name="image"), label="convs.0", kernel=THREE, out=4)
+    x = root.layer(Conv2d, root.layer(Relu, x), label="convs.1", kernel=THREE)
+    x = root.layer(BatchNorm, x, label="convs.norm-1", gamma=0.5)
+    seen = root.block("two ways", "type")
+    y = seen.layer(Conv2d, x, label="class", kernel=THREE)
+    z = seen.layer(AvgPool, y, kernel=THREE, stride=(1, 1), count_pad=False)
+    act = root.block("norm_act", "bn1")  # owns parameters itself, as timm's BatchNormAct2d does
+    w = act.layer(Relu, act.layer(BatchNorm, root.layer(Add, y, z)))
+    features = root.seq("features")
+    v = features.layer(Conv2d, w, kernel=(1, 3), pad=(0, 1))
+    v = features.layer(Sigmoid, v)
+    v = features.layer(Dropout, features.layer(Identity, v), p=0.0)
+    inner = root.block("free")  # without a label: part of the network
+    u = inner.layer(Conv2d, v, label="features_tail", kernel=(1, 1), groups=4, bias=True)
+    u = root.layer(MaxPool, root.layer(Concat, u, w, z), kernel=(2, 2), stride=(2, 1), ceil=True)
+    return network.graph(map=u, again=z)
+
+
+# ----------------------------------------------------------------------------------- the text
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50_v1", "resnet34_a", "resnet1202", *GOLDENS])
+def test_the_text_is_formatted(name: str, tmp_path: Path) -> None:
+    graph = GOLDENS[name]() if name in GOLDENS else resnetc.load(name).graph
+    source = emit_source(graph)
+    path = tmp_path / "emitted.py"
+    path.write_text(source)
+    rules = ["--isolated", "--line-length=100"]
+    ruff = [sys.executable, "-m", "ruff"]
+    done = subprocess.run([*ruff, "format", "--diff", *rules, path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    select = ["--select=E,F,W,I,B,D2,UP,RUF,SIM", "--ignore=D203,D205,D211,D212,D213,RUF001"]
+    done = subprocess.run([*ruff, "check", *select, *rules, path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_docstring_says_what_it_is() -> None:
+    network = resnetc.load("resnet18")
+    docstring = ast.get_docstring(ast.parse(emit_source(network.graph)))
+    assert docstring is not None
+    assert docstring.startswith("resnet18: 3x224x224 in, 1000 out.")
+    for fact in (resnetc.__version__, "from resnet.rnet", network.graph.hash):
+        assert fact in docstring
+
+
+def test_a_name_cannot_break_out_of_the_text() -> None:
+    network = Network('x"""\nimport os #')
+    x = network.root.block('b"""\\', "l").layer(Relu, network.root.input(2, 3, 3))
+    source = emit_source(network.graph(y=network.root.layer(Relu, x)))
+    imported = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Import)]
+    assert [alias.name for n in imported for alias in n.names] == ["torch.nn.functional"]
+
+
+def test_writing_source_does_not_import_torch() -> None:
+    script = (
+        "import sys, resnetc; from resnetc.backends.torch import emit_source;"
+        "emit_source(resnetc.load('resnet18').graph); assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_init_of_a_recipe_is_written() -> None:
+    graph = resnetc.load("resnet18").graph
+    fan_in, fan_out = (emit_source(graph, HeNormal(fan)) for fan in ("in", "out"))
+    assert "module.weight[0].numel()" in fan_in
+    assert "module.weight[0].numel()" not in fan_out
+    assert fan_in == emit_source(graph)
+
+
+def test_every_op_is_written_or_refused() -> None:
+    assert set(EMITTERS) | set(REFUSED) == set(OPS.values())
+    assert not set(EMITTERS) & set(REFUSED)
+
+
+def test_no_label_hides_what_a_module_needs() -> None:
+    public = {name for name in dir(torch.nn.Module()) if not name.startswith("_")}
+    assert public <= MODULE_ATTRIBUTES
+
+
+# --------------------------------------------------------------------------------- odd graphs
+
+
+def assert_names_and_numbers(graph: Graph) -> torch.nn.Module:
+    module = build_module(graph)
+    assert set(module.state_dict()) == set(graph.parameters)
+    assert_same_training(graph, module, tolerance=1e-7)
+    return module
+
+
+def test_odd_labels_keep_their_names() -> None:
+    module = assert_names_and_numbers(odd())
+    assert isinstance(module.get_submodule("features"), torch.nn.Sequential)
+    assert isinstance(module.get_submodule("bn1"), torch.nn.BatchNorm2d)
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        "stride",
+        "weight",
+        "bias",
+        "forward",
+        "_modules",
+        "__x",
+        "",
+        "é",
+        "if",
+        'a"b',
+        "a\\",
+    ],
+)
+def test_any_label_can_be_under_a_layer_or_a_block(label: str) -> None:
+    network = Network("net")
+    root = network.root
+    extended = root.block("extended", "own")
+    x = extended.layer(Conv2d, root.input(2, 5, 5), kernel=THREE, bias=False)
+    x = extended.layer(Conv2d, x, label=f"a.{label}", kernel=THREE, bias=True)
+    x = extended.layer(Conv2d, x, label=label or ".", kernel=THREE, bias=True)
+    layered = root.layer(Conv2d, x, label="plain", kernel=THREE)
+    layered = root.layer(BatchNorm, layered, label=f"plain.{label}")
+    x = root.block("block", "inner").layer(Conv2d, layered, label=label or ".", kernel=THREE)
+    assert_names_and_numbers(network.graph(y=x))
+
+
+def test_a_scope_that_something_else_lies_under_is_inlined() -> None:
+    network = Network("net")
+    root = network.root
+    layer = root.seq("layer")
+    x = layer.layer(Relu, layer.layer(Conv2d, root.input(2, 5, 5), kernel=THREE))
+    x = root.layer(Conv2d, x, label="layer.tail", kernel=THREE)
+    module = assert_names_and_numbers(network.graph(y=x))
+    assert list(module.state_dict()) == ["layer.0.weight", "layer.tail.weight"]
+
+
+def test_a_scope_whose_work_is_interrupted_is_inlined() -> None:
+    network = Network("net")
+    root = network.root
+    block = root.block("block", "b")
+    x = block.layer(Conv2d, root.input(2, 5, 5), label="first", kernel=THREE)
+    x = root.layer(BatchNorm, x, label="between")
+    x = block.layer(Conv2d, x, label="second", kernel=THREE)
+    module = assert_names_and_numbers(network.graph(y=x))
+    paths = ["b.first.weight", "b.second.weight"]
+    assert [p for p in module.state_dict() if p.startswith("b.")] == paths
+
+
+def test_two_scopes_of_one_path_are_inlined() -> None:
+    network = Network("net")
+    root = network.root
+    x = root.input(2, 5, 5)
+    for name in ("a", "b"):
+        x = root.block("block", "same").layer(Conv2d, x, label=name, kernel=THREE)
+    assert_names_and_numbers(network.graph(y=x))
+
+
+def test_dead_branches_keep_their_parameters() -> None:
+    network = Network("net")
+    root = network.root
+    x = root.input(2, 5, 5)
+    dead = root.seq("dead")
+    dead.layer(Sigmoid, dead.layer(Conv2d, x, kernel=THREE))
+    root.layer(BatchNorm, x, label="also_dead")
+    y = root.layer(Relu, root.layer(Conv2d, x, label="alive", kernel=THREE))
+    module = assert_names_and_numbers(network.graph(y=y))
+    assert set(module.state_dict()) >= {"dead.0.weight", "also_dead.weight"}
+
+
+def test_blocks_that_nest_in_themselves() -> None:
+    network = Network("net")
+    at = network.root
+    x = at.input(2, 5, 5)
+    for depth in range(4):
+        at = at.block("nest", f"n{depth % 2}")
+        x = at.layer(Conv2d, x, label="conv", kernel=THREE)
+    assert_names_and_numbers(network.graph(y=x))
+
+
+def stage(at: Place, x: Node, width: int, depth: int) -> Node:
+    layers = at.seq("blocks")
+    for index in range(depth):
+        stride = 1 if index else 2
+        x = graphs.basic(layers.block("basic"), x, width, stride, graphs.projection_if_changed)
+    return x
+
+
+def test_stages_of_different_depth_are_one_class() -> None:
+    network = Network("net")
+    root = network.root
+    x = root.input(4, 32, 32)
+    for number, (width, depth) in enumerate([(4, 2), (8, 5), (16, 3)]):
+        x = stage(root.block("stage", f"s{number}"), x, width, depth)
+    graph = network.graph(y=x)
+    assert emit_source(graph).count("\nclass ") == 3
+    assert "range(depth" in emit_source(graph)
+    assert_names_and_numbers(graph)
+
+
+def test_a_deep_network_without_blocks() -> None:
+    network = Network("deep")
+    x = network.root.input(1, 2, 2)
+    for place in range(3000):
+        x = network.root.layer(Conv2d, x, label=f"conv{place}", kernel=(1, 1))
+        x = network.root.layer(Relu, x)
+    module = build_module(network.graph(y=x))
+    module(torch.ones(1, 1, 2, 2)).sum().backward()
+
+
+# ---------------------------------------------------------------------------------- overwriting
+
+
+def test_in_place_work_is_used_where_it_is_safe() -> None:
+    source = emit_source(resnetc.load("resnet50").graph)
+    assert source.count("inplace=True") == source.count("F.relu(") == 4
+    assert "out += " in source
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda at, x: at.layer(Add, y := at.layer(Sigmoid, x), at.layer(Relu, y)),
+        lambda at, x: at.layer(Relu, at.layer(Sigmoid, x)),
+        lambda at, x: at.layer(Relu, at.layer(Flatten, at.layer(Sigmoid, x))),
+        lambda at, x: at.layer(Relu, at.layer(Subsample, at.layer(Sigmoid, x), stride=(2, 2))),
+        lambda at, x: at.layer(Relu, at.layer(PadChannels, at.layer(Sigmoid, x), to=2)),
+        lambda at, x: at.layer(Relu, at.layer(Dropout, at.layer(Sigmoid, x), p=0.0)),
+        lambda at, x: at.layer(Relu, at.layer(Identity, at.layer(Sigmoid, x))),
+        lambda at, x: at.layer(Relu, at.layer(Add, at.layer(Identity, x))),
+        lambda at, x: at.layer(Add, x, x),
+        lambda at, x: at.layer(Add, y := at.layer(BatchNorm, x, label="n"), y),
+        lambda at, x: at.layer(Add, at.layer(Identity, y := at.layer(BatchNorm, x, label="n")), y),
+        lambda at, x: at.layer(Mul, y := at.layer(BatchNorm, x, label="n"), at.layer(Relu, y)),
+        lambda at, x: at.layer(Add, at.layer(Relu, x), at.layer(BatchNorm, x, label="n")),
+    ],
+)
+def test_nothing_is_overwritten_that_is_still_needed(build: Callable[[Place, Any], Node]) -> None:
+    network = Network("net")
+    root = network.root
+    x = root.input(2, 4, 4)
+    # Inside a block, in a sequence, at the top; the value before is read again at the end.
+    y = root.layer(Conv2d, x, label="conv", kernel=THREE)
+    first = build(root.block("block", "b"), y)
+    seq = root.seq("s")
+    second = seq.layer(Relu, y)
+    third = build(root, y)
+    assert_names_and_numbers(network.graph(a=first, b=second, c=third, d=y))
+
+
+# ------------------------------------------------------------------------------------ refusals
+
+
+def test_casts_are_refused() -> None:
+    network = Network("net")
+    x = network.root.input(2, 4, 4)
+    x = network.root.layer(Cast, x, to=DType.F16)
+    with pytest.raises(UsageError, match="autocast"):
+        emit_source(network.graph(y=x))
+
+
+def test_a_label_that_torch_cannot_bear_is_refused() -> None:
+    network = Network("net")
+    x = network.root.layer(Conv2d, network.root.input(2, 4, 4), label="training", kernel=THREE)
+    with pytest.raises(UsageError, match="`training`"):
+        emit_source(network.graph(y=x))
+
+
+def test_parameters_that_are_no_layers_are_refused() -> None:
+    network = Network("net")
+    network.root.layer(
+        Linear, network.root.layer(Flatten, network.root.input(2, 1, 1)), label="f", out=2
+    )
+    node = network.nodes[-1]
+    odd = Parameter(
+        "f.matrix", node.parameters[0].type, node.parameters[0].role, node.parameters[0].value
+    )
+    network.nodes[-1] = Node(
+        node.id, node.name, node.op, node.inputs, node.type, (odd, node.parameters[1]), node.scope
+    )
+    with pytest.raises(InternalError, match=r"f\.matrix"):
+        emit_source(network.graph(y=network.nodes[-1]))
+
+
+def test_folded_graphs_can_be_emitted() -> None:
+    """A graph in which no batch norm is left: `channel_affine` and biases."""
+    network = Network("pre")
+    root = network.root
+    x = root.layer(Relu, root.layer(BatchNorm, root.input(2, 6, 6), label="bn"))
+    x = root.layer(BatchNorm, root.layer(Conv2d, x, label="conv", kernel=THREE), label="bn2")
+    folded = lower_for_inference(network.graph(y=x)).graph
+    assert any(isinstance(node.op, ChannelAffine) for node in folded)
+    assert_names_and_numbers(folded)
+
+
+# ------------------------------------------------------------------------------ the live module
+
+
+def test_tracebacks_show_the_source() -> None:
+    module = build_module(resnetc.load("resnet20").graph)
+    try:
+        module(torch.zeros(1, 4, 32, 32))
+    except RuntimeError as error:
+        shown = "".join(traceback.format_exception(error))
+    linecache.checkcache()
+    assert "x = F.relu(self.bn1(self.conv1(x)), inplace=True)" in shown
+
+
+def test_a_module_can_be_copied() -> None:
+    module = build_module(resnetc.load("resnet20").graph, seed=0).eval()
+    twin = copy.deepcopy(module)
+    x = torch.randn(1, 3, 32, 32)
+    assert torch.equal(module(x), twin(x))
+    next(twin.parameters()).data.zero_()
+    assert not torch.equal(module(x), twin(x))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["resnet20", "resnet18"])
+def test_one_graph_for_the_compiler(name: str) -> None:
+    """torch.compile takes the whole module without a break."""
+    network = resnetc.load(name)
+    module = build_module(network.graph, seed=0)
+    compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
+    x = torch.randn(2, *network.graph.inputs[0].type.shape)
+    torch.testing.assert_close(compiled(x), copy.deepcopy(module)(x))
+    compiled(x).sum().backward()
