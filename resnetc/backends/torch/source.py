@@ -224,17 +224,20 @@ def _imports(body: str) -> str:
     return "\n".join([*found, "from torch import Tensor, nn"]) + "\n"
 
 
+_FAN_OUT = """
+            if isinstance(module, nn.Conv2d):
+                fan = module.weight[:, 0].numel() // module.groups"""
+
+
 def _initialise_source(init: HeNormal) -> str:
-    if init.fan == "in":
-        fan = "fan = module.weight[0].numel()"
-    else:
-        fan = 'fan = module.weight[:, 0].numel() // getattr(module, "groups", 1)'
+    """What `live.initialise` does, in the file's own words; norms start right by themselves."""
+    linear = ", of linear layers fan in" if init.fan == "out" else ""
     return f'''\
 def initialise(network: nn.Module) -> None:
-    """Weights from N(0, 2 / fan {init.fan}), biases 0 (He et al., arXiv 1502.01852)."""
+    """Weights from N(0, 2 / fan {init.fan}){linear}; biases 0 (He et al., arXiv 1502.01852)."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
-            {fan}
+            fan = module.weight[0].numel(){_FAN_OUT if init.fan == "out" else ""}
             nn.init.normal_(module.weight, std=(2 / fan) ** 0.5)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
