@@ -36,7 +36,7 @@ class OnnxRuntime:
             "device": job.device,
             "provider": self._session.get_providers()[0],
             "layout": "chosen by onnxruntime",
-            "threads": job.threads,
+            "threads": self._session.get_session_options().intra_op_num_threads,
             "tf32": job.tf32 and job.device == "cuda",
         }
 
