@@ -7,7 +7,8 @@ Network   .graph .cost .recipe      what the compiler knows
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -128,10 +129,14 @@ def load(
     settings = {**(settings or {}), **_written(parameters)}
     found = find(str(reference))
     program = load_program(read_source(found.path, found.shown), found.path)
-    raise_findings([*program.findings, *check_module(program.entry)])
+    findings = [*program.findings, *check_module(program.entry)]
     definition = choose(program, found)
-    derived, evaluate = _derive(definition, settings)
-    checked = Elaborator(derived, evaluate).run()
+    with _collecting(findings):
+        recipes = _recipes(program)
+    with _collecting(findings):
+        derived, evaluate = _derive(definition, settings)
+        checked = Elaborator(derived, evaluate).run()
+    raise_findings(findings)
     return Network(
         name=checked.name,
         reference=f"{found.shown}:{definition.decl.name}",
@@ -141,7 +146,7 @@ def load(
         parameters=tuple(param.name for param in derived.params),
         settings=dict(settings),
         meta=checked.meta,
-        recipes=_recipes(program),
+        recipes=recipes,
     )
 
 
@@ -225,6 +230,15 @@ def _networks(program: Program) -> list[Definition]:
 def _recipes(program: Program) -> dict[str, Recipe]:
     recipes = program.entry.own((s.Recipe, s.RecipeVariant))
     return {definition.decl.name: read_recipe(definition) for definition in recipes}
+
+
+@contextlib.contextmanager
+def _collecting(findings: list[Diagnostic]) -> Iterator[None]:
+    """Add the mistakes that come up to the findings, and go on."""
+    try:
+        yield
+    except CompileError as error:
+        findings += error.diagnostics
 
 
 def raise_findings(findings: Iterable[Diagnostic]) -> None:

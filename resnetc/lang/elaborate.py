@@ -250,7 +250,7 @@ class Elaborator:
 
     def _input(self, statement: s.InputStmt, env: Env, site: Site) -> None:
         shape = self.evaluate(statement.value, env)
-        if isinstance(shape, int):
+        if isinstance(shape, int) and not isinstance(shape, bool):
             shape = (shape,)
         if not isinstance(shape, tuple) or not all(extent >= 1 for extent in shape):
             message = f"an input is a shape such as 3x224x224, not {type_name(shape)}"
@@ -270,7 +270,8 @@ class Elaborator:
                 message = f"an output is a tensor, not {type_name(tensor)}"
                 raise Mistake("E0301", message, value.span)
             name = value.name if isinstance(value, s.Name) else f"output{len(self.outputs)}"
-            self.outputs[name] = tensor.id
+            if self.outputs.setdefault(name, tensor.id) != tensor.id:
+                raise Mistake("E0206", f"two outputs would be called `{name}`", value.span)
 
     def _shape(self, statement: s.Shape, env: Env, site: Site) -> None:
         value = self.evaluate(statement.value, env)
