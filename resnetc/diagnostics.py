@@ -185,9 +185,15 @@ class InternalError(Exception):
 
 
 def suggest(word: str, known: Iterable[str]) -> str | None:
-    """The known word the user most likely meant, if one is close."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return close[0] if close else None
+    """The known word the user most likely meant, if one is close; of equals, the first by name."""
+    close = difflib.get_close_matches(word, list(known), n=5, cutoff=0.6)
+    likeness = difflib.SequenceMatcher(b=word)
+
+    def unlikeness(candidate: str) -> tuple[float, str]:
+        likeness.set_seq1(candidate)
+        return -likeness.ratio(), candidate
+
+    return min(close, key=unlikeness, default=None)
 
 
 # ------------------------------------------------------------------------------------ rendering
