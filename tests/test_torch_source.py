@@ -164,8 +164,8 @@ def test_writing_source_does_not_import_torch() -> None:
 def test_the_init_of_a_recipe_is_written() -> None:
     graph = resnetc.load("resnet18").graph
     fan_in, fan_out = (emit_source(graph, HeNormal(fan)) for fan in ("in", "out"))
-    assert "fan in;" in fan_in
-    assert "fan out," in fan_out
+    assert "fan in);" in fan_in
+    assert "fan out), of linear layers fan in;" in fan_out
     assert fan_in == emit_source(graph)
 
 
