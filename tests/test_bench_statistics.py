@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import json
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -108,11 +109,21 @@ def test_contestants_take_turns_and_the_first_changes(harness: ModuleType) -> No
     assert {name: len(seconds) for name, seconds in times.items()} == {"a": 3, "b": 3, "c": 3}
 
 
-def test_processes_are_measured_whole(harness: ModuleType) -> None:
-    big = [sys.executable, "-c", "import time; x = bytearray(10**9); time.sleep(0.3)"]
-    runs = harness.interleave_processes({"big": big}, rounds=2, warmup=0)["big"]
-    assert all(run.seconds > 0.3 for run in runs)
-    assert 10**9 < harness.peak(runs) < 1.2 * 10**9
+def test_processes_are_measured_whole() -> None:
+    # In a process of its own: one that has imported torch is too large to tell a child's peak.
+    program = (
+        "import sys, harness\n"
+        "big = [sys.executable, '-c', 'import time; x = bytearray(10**9); time.sleep(0.3)']\n"
+        "runs = harness.interleave_processes({'big': big}, rounds=2, warmup=0)['big']\n"
+        "print(min(run.seconds for run in runs), harness.peak(runs))\n"
+    )
+    folder = Path(__file__).parents[1] / "benchmarks"
+    told = subprocess.run(
+        [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, check=True
+    )
+    seconds, peak = map(float, told.stdout.split())
+    assert seconds > 0.3
+    assert 10**9 < peak < 1.2 * 10**9
 
 
 def test_a_small_childs_peak_is_not_made_up(harness: ModuleType) -> None:
