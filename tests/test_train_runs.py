@@ -21,9 +21,9 @@ from safetensors.torch import load_file
 from tiny_networks import spec_file, tiny
 
 from resnetc.cli.main import run
-from resnetc.diagnostics import CheckError, MissingError, RunError, UsageError
+from resnetc.diagnostics import MissingError, RunError, UsageError
 from resnetc.driver import Network
-from resnetc.train import EvaluateOptions, StoppedError, TrainOptions, evaluate, train
+from resnetc.train import EvaluateOptions, Evaluation, StoppedError, TrainOptions, evaluate, train
 from resnetc.train.checkpoint import found
 from resnetc.train.metrics import read as read_metrics
 from resnetc.train.trainer import Trainer
@@ -184,6 +184,21 @@ def test_the_statistics_of_the_run_are_used(net: Network, tmp_path: Path) -> Non
     assert judged.loss > result.test.loss
 
 
+def test_outputs_that_are_not_finite_are_not_judged(
+    net: Network, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = {n: t.detach().clone() for n, t in net.to_torch().state_dict().items()}
+    weights["bn1.weight"].fill_(float("inf"))
+    with pytest.raises(RunError, match="not finite"):
+        evaluate(net, weights, EvaluateOptions(data="digits", threads=1, device="cpu"))
+
+
+def test_a_loss_that_is_not_finite_is_null(tmp_path: Path) -> None:
+    """JSON has no infinity."""
+    judged = Evaluation(2, float("inf"), 0.5, 1.0, {"a": 0.5})
+    assert judged.to_json()["loss"] is None
+
+
 def test_weights_that_do_not_fit_are_refused(net: Network, tmp_path: Path) -> None:
     result = train(net, replace(QUICK, out=tmp_path / "run", iterations=2))
     with pytest.raises(UsageError, match="do not fit"):
@@ -317,18 +332,20 @@ def test_a_run_that_is_stopped_goes_on_bit_for_bit(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     net = tiny(tmp_path, "dropping")
-    whole = train(net, replace(QUICK, out=tmp_path / "whole", log_every=3))
+    schedule = "schedule=[warmup(lr=0.01, until=train_error < 95%), step(at=[30])]"
+    asked = replace(QUICK, log_every=3, overrides=(schedule,))
+    whole = train(net, replace(asked, out=tmp_path / "whole"))
     out = tmp_path / "cut"
     handlers = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]
     _stop_at(monkeypatch, step=16, number=number)
     with pytest.raises(error) as stopped:
-        train(net, replace(QUICK, out=out, log_every=3))
+        train(net, replace(asked, out=out))
     assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)] == handlers
     assert "--resume" in str(stopped.value) + capsys.readouterr().err
     assert _steps(out) == [10, 17]
     assert not (out / "weights.safetensors").exists()
     monkeypatch.undo()
-    resumed = train(net, replace(QUICK, out=out, log_every=3, resume=True))
+    resumed = train(net, replace(asked, out=out, resume=True))
     assert _equal(_weights(out), _weights(whole.run))
     assert resumed.test == whole.test
     rows = [
@@ -409,11 +426,16 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_warning(
     assert _equal(_weights(out), _weights(whole.run))
 
 
-def test_a_training_that_diverges_is_stopped(net: Network, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("log_every", "checkpoint_every"), [(1, 1000), (1000, 1)])
+def test_a_training_that_diverges_is_stopped_before_a_bad_checkpoint(
+    log_every: int, checkpoint_every: int, tmp_path: Path
+) -> None:
     out = tmp_path / "run"
-    with pytest.raises(RunError, match="diverged") as error:
-        train(tiny(tmp_path, "plain_tiny"), replace(QUICK, out=out, lr=1e30, checkpoint_every=1))
-    assert not isinstance(error.value, CheckError)
+    options = replace(
+        QUICK, out=out, lr=1e30, log_every=log_every, checkpoint_every=checkpoint_every
+    )
+    with pytest.raises(RunError, match=r"diverged.* at iteration [1-4];"):
+        train(tiny(tmp_path, "plain_tiny"), options)
     assert not (out / "weights.safetensors").exists()
     for path in found(out / "checkpoints"):
         weights = load_file(path / "weights.safetensors")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resnetc.diagnostics import RunError
 from resnetc.train.draws import Samples
 from resnetc.train.feed import View, Workers, batches
 from resnetc.train.processes import World
@@ -21,8 +21,11 @@ BATCH = 250
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a full pass found. `top1` and `top5` are accuracies in [0, 1], `loss` the mean cross
-    entropy in nats, `per_class` the top-1 accuracy of each class that has images, by name."""
+    """What a full pass found.
+
+    `top1` and `top5` are accuracies in [0, 1], `loss` the mean cross entropy in nats (null in JSON
+    where it is not finite), `per_class` the top-1 accuracy of each class that has images, by name.
+    """
 
     images: int
     loss: float
@@ -35,7 +38,8 @@ class Evaluation:
         return 1.0 - self.top1
 
     def to_json(self) -> dict[str, Any]:
-        scores = {"top1": self.top1, "top5": self.top5, "loss": self.loss}
+        loss = self.loss if math.isfinite(self.loss) else None
+        scores = {"top1": self.top1, "top5": self.top5, "loss": loss}
         return {"images": self.images, **scores, "per_class": self.per_class}
 
 
@@ -69,8 +73,8 @@ def evaluate_module(
 ) -> Evaluation:
     """Run a module over all images of a view, in eval mode; it is left in the mode it was in.
 
-    Each process takes its share and the counts are added up. Raises RunError when the outputs are
-    not finite.
+    Each process takes its share and the counts are added up. Outputs that are not finite make the
+    loss so: early in a training the running statistics of batch norms may be far off.
     """
     world = world or World()
     tally = _Tally(len(classes), mode.device)
@@ -112,13 +116,10 @@ class _Tally:
         for sums in (self._loss, self._top5, self._right, self._seen):
             world.sum(sums)
         images = int(self._seen.sum())
-        loss = float(self._loss) / images
-        if loss != loss or loss in (float("inf"), float("-inf")):
-            raise RunError("the network's outputs are not finite")
         pairs = zip(classes, self._right.tolist(), self._seen.tolist(), strict=True)
         return Evaluation(
             images,
-            loss,
+            float(self._loss) / images,
             top1=int(self._right.sum()) / images,
             top5=int(self._top5) / images,
             per_class={name: right / seen for name, right, seen in pairs if seen},

@@ -54,12 +54,13 @@ class Job:
     def headline(self, world: World, seed: int) -> list[str]:
         """What is about to happen, in sentences."""
         data, recipe = self.data, self.recipe
+        seen = "of differing sizes" if data.train.shape is None else str(self.train.adapt)
         shared = f" over {world.size} processes" if world.size > 1 else ""
         epochs = self.plan.iterations * recipe.batch / len(self.train.images)
         lines = [
             f"{self.net.name} on {data.name} ({data.where}): {len(self.train.images):,} images to "
             f"train, {len(data.test):,} to test, {len(data.classes)} classes; images "
-            f"{self.train.adapt}",
+            f"{seen}",
             f"{self.origin}: {self.plan.iterations:,} iterations of {recipe.batch}{shared} "
             f"({epochs:.1f} epochs), {recipe.precision} on {self.mode.device}, seed {seed}",
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +51,7 @@ def evaluate(
     `weights` is a run's folder, a checkpoint's, a .safetensors or .pth file, or a mapping by
     parameter path. Weights of a run see images as the run's recipe says, with the run's mean;
     others as the network's recipe says, with the training set's. Raises UsageError for weights
-    that do not fit, MissingError without the data.
+    that do not fit, MissingError without the data, RunError when the outputs are not finite.
     """
     options = options or EvaluateOptions()
     device = choose_device(options.device, World())
@@ -70,7 +71,11 @@ def evaluate(
         mode = Mode(device, options.precision, options.channels_last)
         module = module.to(device)
         seen = view(data.test, wanted, transforms, statistics)
-        return evaluate_module(module, seen, data.classes, mode, workers=Workers(options.workers))
+        workers = Workers(options.workers)
+        judged = evaluate_module(module, seen, data.classes, mode, workers=workers)
+    if not math.isfinite(judged.loss):
+        raise RunError(f"{net.name} with these weights gives outputs that are not finite")
+    return judged
 
 
 def _request(

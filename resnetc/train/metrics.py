@@ -20,13 +20,13 @@ class Row:
 
     A "train" row is the mean over the images since the last one, with batch norm in training mode
     and augmented images; a "val" or "test" row is a full pass. Errors are in [0, 1], `seconds` is
-    the time trained so far.
+    the time trained so far. A loss that is not finite is None in the files.
     """
 
     kind: Literal["train", "val", "test"]
     step: int
     epoch: float
-    loss: float
+    loss: float | None
     error: float
     error_top5: float | None = None
     lr: float | None = None

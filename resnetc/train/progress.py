@@ -108,12 +108,16 @@ def readings(row: Row, seconds_left: float) -> str:
     """Loss, accuracy, speed and time left, as they stand beside the bar."""
     speed = f"{row.images_per_second:,.0f} images/s" if row.images_per_second else "..."
     accuracy = f"acc {1 - row.error:6.2%}"
-    return f"loss {row.loss:.4f}  {accuracy}  lr {row.lr:.3g}  {speed}  {clock(seconds_left)} left"
+    return f"{_loss(row)}  {accuracy}  lr {row.lr:.3g}  {speed}  {clock(seconds_left)} left"
 
 
 def verdict(row: Row) -> str:
     """An evaluation in a line."""
-    return f"{row.kind} acc {1 - row.error:6.2%}  loss {row.loss:.4f}"
+    return f"{row.kind} acc {1 - row.error:6.2%}  {_loss(row)}"
+
+
+def _loss(row: Row) -> str:
+    return "loss not finite" if row.loss is None else f"loss {row.loss:.4f}"
 
 
 def clock(seconds: float) -> str:

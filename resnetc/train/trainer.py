@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from collections.abc import Mapping
@@ -166,7 +167,7 @@ class Trainer:
             "val" if self.job.kind == "val" else "test",
             state.step,
             self.order.epoch(state.step),
-            judged.loss,
+            judged.loss if math.isfinite(judged.loss) else None,
             judged.error,
             error_top5=1.0 - judged.top5,
             seconds=round(state.watch.total, 3),
