@@ -186,7 +186,9 @@ class InternalError(Exception):
 
 def suggest(word: str, known: Iterable[str]) -> str | None:
     """The known word the user most likely meant, if one is close; of equals, the first by name."""
-    close = difflib.get_close_matches(word, list(known), n=5, cutoff=0.6)
+    candidates = list(known)
+    close = difflib.get_close_matches(word, candidates, n=5, cutoff=0.7)
+    close += [c for c in candidates if len(c) > 2 and word.startswith(c)]
     likeness = difflib.SequenceMatcher(b=word)
 
     def unlikeness(candidate: str) -> tuple[float, str]:

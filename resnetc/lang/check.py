@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from resnetc.diagnostics import Diagnostic, Help, Label, Span, suggest
 from resnetc.lang import syntax as s
 from resnetc.lang.bind import bind_arguments, misplaced_argument
+from resnetc.lang.budget import room
 from resnetc.lang.builtins import FUNCTIONS
-from resnetc.lang.mistake import Mistake, unknown_name
+from resnetc.lang.evaluate import Env, Evaluator
+from resnetc.lang.mistake import Mistake, Poisoned, unknown_name
 from resnetc.lang.modules import Module
 from resnetc.lang.structures import STRUCTURES
 from resnetc.lang.values import TYPES, Bound
@@ -26,6 +28,7 @@ def check_module(module: Module) -> list[Diagnostic]:
     checker = _Checker(module)
     for decl in module.file.decls:
         checker.declaration(decl)
+    checker.constants()
     return sorted(checker.findings, key=lambda found: found.primary.span.start)
 
 
@@ -55,6 +58,19 @@ class _Checker:
             self.settings(decl.derivation.settings)
             for fact in decl.facts:
                 self.statement(fact, local)
+
+    @room()
+    def constants(self) -> None:
+        """Evaluate what depends on no network."""
+        evaluate = Evaluator()
+        for definition in self.module.own((s.Const, s.Ambient)):
+            decl = definition.decl
+            try:
+                evaluate(s.Name(decl.name_span, decl.name), Env(self.module))
+            except Mistake as mistake:
+                self.findings.append(mistake.diagnostic)
+            except Poisoned:
+                pass
 
     def parameters(self, decl: s.Callable) -> set[str]:
         """Check the parameters; returns the names that the declaration's body sees."""

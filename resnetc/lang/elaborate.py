@@ -120,12 +120,13 @@ class Elaborator:
             if (name, id(value)) in self.evaluate.ambients_read:
                 continue
             labels: tuple[Label, ...] = ()
-            advice = f"nothing in this network uses `{name}`"
+            notes, advice = (f"nothing in this network uses `{name}`",), None
             if name in self._settings:
                 labels = (Label(self._settings[name].span, "set here, for all that follows"),)
+                notes = ()
                 advice = f"make it a parameter: `{self._with_parameter(self._settings[name])}`"
             message = f"`with {name} = {show(value)}` would have no effect"
-            mistake = Mistake("E0405", message, span, secondary=labels, help=advice)
+            mistake = Mistake("E0405", message, span, secondary=labels, notes=notes, help=advice)
             self.findings.append(mistake.diagnostic)
 
     def _with_parameter(self, setting: s.Setting) -> str:
@@ -200,7 +201,9 @@ class Elaborator:
             definition = env.home.names.get(setting.name)
             if definition is None or not isinstance(definition.decl, s.Ambient):
                 message = f"`{setting.name}` is not an ambient, so it cannot be set"
-                advice = f"for a name of your own: `let {setting.name} = ...`"
+                close = suggest(setting.name, env.home.ambients)
+                own = f"for a name of your own: `let {setting.name} = ...`"
+                advice = f"did you mean `{close}`?" if close else own
                 raise Mistake("E0213", message, setting.name_span, help=advice)
             value = self.evaluate(setting.value, env)
             value = checked(value, definition.decl.type, setting.value.span)

@@ -45,6 +45,11 @@ class Module:
     imported: dict[str, Span] = field(default_factory=dict)
     """Where each imported name is written."""
 
+    @property
+    def ambients(self) -> tuple[str, ...]:
+        """Names of the ambients that this file sees."""
+        return tuple(n for n, d in self.names.items() if isinstance(d.decl, s.Ambient))
+
     @cached_property
     def standard(self) -> bool:
         """Whether this is a file of the shipped standard library."""
@@ -159,11 +164,16 @@ class _Loader:
             return
         target = self.modules.get(path.resolve())
         if path.resolve() in self._loading:
-            self._report("E0209", "this import closes a circle", use.module_span)
+            names = [loading.stem for loading in self._loading]
+            circle = [*names[self._loading.index(path.resolve()) :], path.stem]
+            message = f"this import closes a circle: {' -> '.join(circle)}"
+            self._report("E0209", message, use.module_span)
             return
         if target is None:
             if len(self.modules) >= MAX_MODULES:
-                self._report("E0602", f"more than {MAX_MODULES} files", use.module_span)
+                self._report(
+                    "E0602", f"more than {MAX_MODULES} files are imported", use.module_span
+                )
                 return
             target = self.load(read_source(path, _shown(path)), path)
         for imported in use.names:
@@ -184,7 +194,8 @@ class _Loader:
     def _find(self, module: Module, use: s.Use) -> Path | None:
         """The imported file, or None with a report."""
         name = "." * use.dots + ".".join(use.parts)
-        for root in self._roots(module, use):
+        roots = self._roots(module, use)
+        for root in roots:
             path = root.joinpath(*use.parts).with_suffix(".rnet")
             if path.is_file():
                 if not path.resolve().is_relative_to(root.resolve()):
@@ -192,7 +203,10 @@ class _Loader:
                     self._report("E0210", message, use.module_span)
                     return None
                 return path
-        self._report("E0207", f"there is no module `{name}`", use.module_span, advice=None)
+        known = {path.stem for root in roots for path in root.glob("*.rnet")}
+        close = suggest(use.parts[-1], known)
+        advice = f"did you mean `{close}`?" if close and len(use.parts) == 1 else None
+        self._report("E0207", f"there is no module `{name}`", use.module_span, advice=advice)
         return None
 
     def _roots(self, module: Module, use: s.Use) -> list[Path]:
@@ -224,7 +238,8 @@ def elsewhere(name: str, home: Module) -> str | None:
     folders = [(".", home.path.parent), ("", shipped), ("std.", shipped / PRELUDE[0])]
     for prefix, folder in folders:
         for path in sorted(folder.glob("*.rnet"))[:100]:
-            if path.resolve() in (home.path.resolve(), _prelude_path()):
+            own = path.resolve() in (home.path.resolve(), _prelude_path())
+            if own or not path.stem.isidentifier():
                 continue
             with contextlib.suppress(OSError):
                 if declares.search(path.read_text(encoding="utf-8", errors="replace")):

@@ -160,6 +160,7 @@ class Placer:
                 component=component,
                 scope=site.scope,
                 span=span,
+                opened=site.opened,
             )
         except OpError as error:
             blamed = where.get(error.argument or "", call.name_span)

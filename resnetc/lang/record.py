@@ -10,12 +10,17 @@ from dataclasses import dataclass, field
 
 from resnetc.diagnostics import Label, Span
 from resnetc.lang.mistake import Abandon, Mistake
+from resnetc.lang.site import Opened
 from resnetc.lang.values import Tensor
 from resnetc.ops import Op
 from resnetc.shapes import TensorType
 
 MAX_NODES = 200_000
 MAX_PARAMETERS = 400_000
+
+
+_Place = tuple[Span, Opened | None]
+"""Where a layer is written, and the block it stands in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,7 @@ class Recorder:
 
     ops: list[PlacedOp] = field(default_factory=list)
     blocks: list[PlacedBlock] = field(default_factory=list)
-    _owners: dict[str, Span] = field(default_factory=dict)
+    _owners: dict[str, _Place] = field(default_factory=dict)
     _names: dict[str, int] = field(default_factory=dict)
 
     def open_block(self, parent: int | None, path: str, block: str, span: Span) -> int:
@@ -82,27 +87,25 @@ class Recorder:
         component: str | None,
         scope: int,
         span: Span,
+        opened: Opened | None = None,
     ) -> Tensor:
         """Record an op and return its output. Raises OpError when the operands do not fit and
         Mistake when a parameter path is taken."""
         self._spend(span)
         type_ = op.result(*(operand.type for operand in operands))
         prefix = path if component is None else join(path, component)
-        self._own(op, prefix, span)
+        self._own(op, prefix, span, opened)
         name = self._unique(join(path, op.name) if component is None else prefix)
         inputs = tuple(operand.id for operand in operands)
         self.ops.append(PlacedOp(name, op, inputs, type_, prefix, scope, span))
         return Tensor(len(self.ops) - 1, type_)
 
-    def _own(self, op: Op, prefix: str, span: Span) -> None:
+    def _own(self, op: Op, prefix: str, span: Span, opened: Opened | None) -> None:
         for spec in op.parameters():
             path = join(prefix, spec.name)
             if path in self._owners:
-                message = f"two layers would both own `{path}`"
-                first = Label(self._owners[path], "first")
-                advice = "give each its own label, or place them in a `seq`"
-                raise Mistake("E0404", message, span, "second", secondary=(first,), help=advice)
-            self._owners[path] = span
+                raise _owned_twice(path, self._owners[path], (span, opened))
+            self._owners[path] = span, opened
         if len(self._owners) > MAX_PARAMETERS:
             raise Abandon("E0602", f"stopped at {MAX_PARAMETERS:,} parameters", span)
 
@@ -115,3 +118,18 @@ class Recorder:
     def _spend(self, span: Span) -> None:
         if len(self.ops) + len(self.blocks) >= MAX_NODES:
             raise Abandon("E0601", f"stopped after {MAX_NODES:,} layers", span)
+
+
+def _owned_twice(path: str, first: _Place, second: _Place) -> Mistake:
+    """Blame the two placements that differ: of the layers, or of the blocks around them."""
+    message = f"two layers would both own `{path}`"
+    advice = "give each its own label, or place them in a `seq`"
+    (span, opened), (other, around) = second, first
+    while span == other and opened is not None and around is not None:
+        span, opened, other, around = opened.span, opened.outer, around.span, around.outer
+    if span == other:
+        repeated = "placed more than once, by a repeat or a loop"
+        return Mistake("E0404", message, span, repeated, help=advice)
+    return Mistake(
+        "E0404", message, span, "second", secondary=(Label(other, "first"),), help=advice
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from resnetc.diagnostics import Label, Span
+from resnetc.diagnostics import Help, Label, Span, suggest
 from resnetc.lang import syntax as s
 from resnetc.lang.evaluate import Env, Evaluator
 from resnetc.lang.mistake import Mistake, Poisoned
@@ -155,9 +155,7 @@ class Structures:
         given = {arg.name: arg for arg in call.args}
         for arg in call.args:
             if arg.name not in ("act", "shortcut"):
-                named = f"has no parameter `{arg.name}`" if arg.name else "takes named arguments"
-                note = "residual(act: layer?, shortcut: shortcut)"
-                raise Mistake("E0203", f"`residual` {named}", arg.span, notes=(note,))
+                raise _unknown_argument(arg)
         settings: dict[str, tuple[object, Span]] = {}
         for name in ("shortcut", "act"):
             expr = given[name].value if name in given else s.Name(call.name_span, name)
@@ -181,6 +179,18 @@ class Structures:
         what = f"shortcut `{policy.declaration.name}`, from {before.type} to {after.type}"
         place.opened = Opened(what, where, policy.home, site.opened)
         return list(self._branches(policy.declaration.branches, inner, place))
+
+
+def _unknown_argument(arg: s.Arg) -> Mistake:
+    note = "residual(act: layer? = act, shortcut: shortcut = shortcut)"
+    if arg.name is None:
+        message = "`residual` takes named arguments only"
+        return Mistake("E0203", message, arg.span, notes=(note,))
+    close = suggest(arg.name, ("act", "shortcut"))
+    span = Span(arg.span.source, arg.span.start, arg.span.start + len(arg.name))
+    advice = Help(f"did you mean `{close}`?", span, close) if close else None
+    message = f"`residual` has no parameter `{arg.name}`"
+    return Mistake("E0203", message, span, notes=(note,), help=advice)
 
 
 def open_block(record: Recorder, block: str, component: str | None, site: Site, span: Span) -> Site:

@@ -220,11 +220,12 @@ def _top_level(place: _Place) -> Diagnostic | None:
 
 def _reserved(place: _Place) -> Diagnostic | None:
     word = place.here
+    advice = Help(f"choose another name, such as `{word.text}_`")
     if word.text == ":" and place.before and place.before[-1].text in place.keywords:
         word = place.before[-1]
+        advice = Help(f'as a label it stands in quotes: `"{word.text}": ...`')
     elif "NAME" not in place.accepts or word.text not in place.keywords:
         return None
-    advice = Help(f'as a label it may stand in quotes: `"{word.text}": ...`')
     message = f"`{word.text}` is a word of the language, not a name"
     return Diagnostic("E0113", message, Label(word), help=advice)
 

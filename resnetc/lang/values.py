@@ -238,7 +238,11 @@ def convert(value: object, type_: s.TypeExpr) -> object:
         return _convert_block(value)
     if type_.name == "shape" and isinstance(value, tuple):
         return value
-    raise Mismatch(f"expected {show_type(type_)}, found {_described(value)}")
+    raise Mismatch(f"expected {_wanted(type_)}, found {_described(value)}")
+
+
+def _wanted(type_: s.TypeExpr) -> str:
+    return show_type(type_).removesuffix("?") + (" or none" if type_.optional else "")
 
 
 def _described(value: object) -> str:
@@ -250,14 +254,15 @@ def _convert_enum(value: object, choices: tuple[str, ...]) -> object:
     if value in choices:
         return value
     quoted = [f'"{choice}"' for choice in choices]
-    message = f"this must be {' or '.join(quoted)}, not {_described(value)}"
+    found = show(value) if isinstance(value, str) else _described(value)
+    message = f"this must be {' or '.join(quoted)}, not {found}"
     close = suggest(value, choices) if isinstance(value, str) else None
     raise Mismatch(message, fix=f'"{close}"' if close else None, code="E0302")
 
 
 def _convert_list(value: object, type_: s.TypeExpr) -> object:
     if not isinstance(value, list | Range):
-        raise Mismatch(f"expected {show_type(type_)}, found {_described(value)}")
+        raise Mismatch(f"expected {_wanted(type_)}, found {_described(value)}")
     assert type_.item is not None
     return [convert(item, type_.item) for item in value]
 

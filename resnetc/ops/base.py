@@ -108,8 +108,9 @@ class Op:
 def require_map(operand: TensorType, who: str) -> tuple[int, int, int]:
     """Channels, height and width of a feature map, or an OpError."""
     if len(operand.shape) != 3:
+        found = f"a vector of {operand}" if len(operand.shape) == 1 else str(operand)
         raise OpError(
-            f"`{who}` needs a feature map CxHxW, but the tensor here is {operand}",
+            f"`{who}` needs a feature map CxHxW, but the tensor here is {found}",
             code="E0409",
             advice="place it before `flatten`",
         )
