@@ -1,0 +1,100 @@
+"""Every diagnostic, rendered: `cases/E####-name.rnet` beside the exact text it gives.
+
+`pytest --update-golden` writes the texts anew; read the difference before it is committed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from resnetc.diagnostics import CompileError, Diagnostic, render
+from resnetc.driver import check_file
+
+CASES = Path(__file__).parent / "cases"
+ROOT = Path(__file__).parent.parent
+CODE = re.compile(r"\b[EW]\d{4}\b")
+
+
+def _huge(folder: Path) -> str:
+    (folder / "huge.rnet").write_text("# " + "x" * 1_000_000)
+    return "huge.rnet"
+
+
+def _tokens(folder: Path) -> str:
+    (folder / "tokens.rnet").write_text("const x = [\n" + "  1,\n" * 60_000 + "]\n")
+    return "tokens.rnet"
+
+
+def _word(folder: Path) -> str:
+    (folder / "word.rnet").write_text(f"const {'x' * 5_000} = 1\n")
+    return "word.rnet"
+
+
+def _link(folder: Path) -> str:
+    project = folder / "project"
+    project.mkdir()
+    (folder / "outside.rnet").write_text("const x = 1\n")
+    (project / "inside.rnet").symlink_to(folder / "outside.rnet")
+    (project / "main.rnet").write_text("use inside { x }\n")
+    return "project/main.rnet"
+
+
+def _files(folder: Path) -> str:
+    for i in range(40):
+        text = f"use .f{i + 1} {{ x{i + 1} }}\nconst x{i} = 1\n"
+        (folder / f"f{i}.rnet").write_text(text)
+    return "f0.rnet"
+
+
+GENERATED: dict[str, Callable[[Path], str]] = {
+    "E0106-file": _huge,
+    "E0106-tokens": _tokens,
+    "E0106-word": _word,
+    "E0210-link": _link,
+    "E0602-files": _files,
+}
+"""Cases too large or too odd to keep; each writes its files and says which to check."""
+STORED = sorted(path.stem for path in CASES.glob("[EW]*.rnet"))
+
+
+def findings(reference: str) -> tuple[Diagnostic, ...]:
+    try:
+        return check_file(reference).findings
+    except CompileError as error:
+        return error.diagnostics
+
+
+@pytest.mark.parametrize("name", [*STORED, *GENERATED])
+def test_a_mistake_is_rendered_as_its_golden_says(
+    name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path if name in GENERATED else CASES)
+    reference = GENERATED[name](tmp_path) if name in GENERATED else f"{name}.rnet"
+    found = findings(reference)
+    assert found, "there is no mistake in this case"
+    assert name[:5] in {diagnostic.code for diagnostic in found}
+    text = "\n\n".join(render(diagnostic) for diagnostic in found) + "\n"
+    golden = CASES / f"{name}.txt"
+    if request.config.getoption("--update-golden"):
+        golden.write_text(text, encoding="utf-8")
+    assert text == golden.read_text(encoding="utf-8")
+
+
+def test_no_golden_is_orphaned() -> None:
+    assert {path.stem for path in CASES.glob("*.txt")} == {*STORED, *GENERATED}
+
+
+def test_every_code_has_a_case() -> None:
+    shown = {match for path in CASES.glob("*.txt") for match in CODE.findall(path.read_text())}
+    assert _codes() - shown == set()
+    assert shown - _codes() == set()
+
+
+def _codes() -> set[str]:
+    """The codes in the compiler's own text."""
+    sources = sorted((ROOT / "resnetc").rglob("*.py"))
+    return {code for path in sources for code in re.findall(r'"([EW]\d{4})"', path.read_text())}
