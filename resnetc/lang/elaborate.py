@@ -120,7 +120,8 @@ class Elaborator:
             if (name, id(value)) in self.evaluate.ambients_read:
                 continue
             labels: tuple[Label, ...] = ()
-            notes, advice = (f"nothing in this network uses `{name}`",), None
+            notes: tuple[str, ...] = (f"nothing in this network uses `{name}`",)
+            advice = None
             if name in self._settings:
                 labels = (Label(self._settings[name].span, "set here, for all that follows"),)
                 notes = ()
