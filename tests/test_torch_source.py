@@ -152,6 +152,12 @@ def test_a_name_cannot_break_out_of_the_text() -> None:
     assert [alias.name for n in imported for alias in n.names] == ["torch.nn.functional"]
 
 
+def test_the_document_shows_what_is_written() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "pytorch.md").read_text()
+    shown = text.split("```python\n")[2].split("```")[0]
+    assert shown in emit_source(resnetc.load("resnet1202").graph)
+
+
 def test_writing_source_does_not_import_torch() -> None:
     script = (
         "import sys, resnetc; from resnetc.backends.torch import emit_source;"
@@ -255,6 +261,43 @@ def test_two_scopes_of_one_path_are_inlined() -> None:
     assert_names_and_numbers(network.graph(y=x))
 
 
+def test_a_sequence_that_is_read_in_the_middle() -> None:
+    network = Network("net")
+    root = network.root
+    seq = root.seq("s")
+    middle = seq.layer(Conv2d, root.input(2, 5, 5), kernel=THREE)
+    end = seq.layer(BatchNorm, middle)
+    only_middle = root.seq("t")
+    early = only_middle.layer(Conv2d, end, kernel=THREE)
+    only_middle.layer(Sigmoid, early)
+    assert_names_and_numbers(network.graph(y=end, m=root.layer(Add, middle, early)))
+
+
+def test_an_optional_layer_with_a_child_that_stays() -> None:
+    network = Network("net")
+    root = network.root
+    x = root.input(2, 5, 5)
+    layers = root.seq("layers")
+    for index in range(4):
+        at = layers.block("block")
+        x = at.layer(Conv2d, x, label="a", kernel=THREE) if index % 2 else x
+        x = at.layer(BatchNorm, x, label="a.norm")
+    assert_names_and_numbers(network.graph(y=x))
+
+
+def test_blocks_that_differ_in_what_they_give_back() -> None:
+    network = Network("net")
+    root = network.root
+    x = y = root.input(2, 5, 5)
+    layers = root.seq("layers")
+    for index in range(3):
+        at = layers.block("block")
+        y = at.layer(Conv2d, x, label="conv", kernel=THREE)
+        z = at.layer(Sigmoid, y)
+        x = root.layer(Add, y, z) if index == 1 else z
+    assert_names_and_numbers(network.graph(x=x, y=y))
+
+
 def test_dead_branches_keep_their_parameters() -> None:
     network = Network("net")
     root = network.root
@@ -345,6 +388,20 @@ def test_nothing_is_overwritten_that_is_still_needed(build: Callable[[Place, Any
     second = seq.layer(Relu, y)
     third = build(root, y)
     assert_names_and_numbers(network.graph(a=first, b=second, c=third, d=y))
+
+
+def test_a_module_leaves_its_callers_tensor_alone() -> None:
+    network = Network("net")
+    root = network.root
+    x = root.layer(Conv2d, root.input(2, 4, 4), label="conv", kernel=THREE)
+    block, seq = root.block("block", "b"), root.seq("s")
+    x = block.layer(BatchNorm, block.layer(Relu, x), label="bn")
+    x = seq.layer(Conv2d, seq.layer(Relu, x), kernel=THREE)
+    module = assert_names_and_numbers(network.graph(y=x)).double()
+    for child in (module.get_submodule("b"), module.get_submodule("s")):
+        given = torch.full((1, 2, 4, 4), -1.0, dtype=torch.float64)
+        child(given)
+        assert (given == -1).all()
 
 
 # ------------------------------------------------------------------------------------ refusals
