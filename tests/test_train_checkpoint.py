@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 
 from resnetc.diagnostics import RunError, UsageError
 from resnetc.train import checkpoint as checkpoints
 from resnetc.train.checkpoint import PARTS, Checkpoint
 from resnetc.train.metrics import Metrics, Row
 from resnetc.train.metrics import read as read_metrics
+from resnetc.train.progress import Bar, Lines, make_reporter
 from resnetc.train.run_folder import RunFolder, choose_folder, compare
 
 FILES = (*(f"{part}.safetensors" for part in PARTS), "state.json")
@@ -276,3 +281,41 @@ def test_a_full_disk_is_said_plainly(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("resnetc.train.metrics._append", full)
     with pytest.raises(RunError, match=r"metrics\.csv: the disk is full"):
         metrics.add(_row(1))
+
+
+# ------------------------------------------------------------------------------------- progress
+
+
+def test_progress_without_a_terminal_is_lines(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = make_reporter(2000, speaks=True, shows_progress=True)
+    assert isinstance(lines, Lines)
+    lines.training(replace(_row(7), step=7), 1.0)
+    monkeypatch.setattr(time, "monotonic", lambda: 1e9)
+    lines.training(replace(_row(1500), step=1500), 3_725.4)
+    lines.evaluation(Row("test", 1500, 1.0, None, 0.25), 0.1)
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        "  1,500/2,000  loss 0.5000  acc 75.00%  10 images/s  1:02:05 left  lr 0.1",
+        "  1,500/2,000  test acc 75.00%  loss not finite",
+    ]
+
+
+def test_only_the_process_that_leads_speaks(capsys: pytest.CaptureFixture[str]) -> None:
+    for speaks, shows in ((False, True), (True, False)):
+        reporter = make_reporter(10, speaks=speaks, shows_progress=shows)
+        reporter.training(_row(10), 0.0)
+        reporter.evaluation(_row(10), 0.0)
+        reporter.note("a note")
+        reporter.close()
+        assert capsys.readouterr().err == ("a note\n" if speaks else "")
+
+
+def test_the_bar_shows_loss_accuracy_speed_and_time_left_in_80_columns() -> None:
+    screen = io.StringIO()
+    bar = Bar(64_000, Console(file=screen, width=80, force_terminal=True, color_system=None))
+    bar.training(replace(_row(32_000), images_per_second=4_121.0), 12_345)
+    bar.close()
+    shown = screen.getvalue()
+    assert "32000/64000 loss 0.5000  acc 75.00%  4,121 images/s  3:25:45 left" in shown

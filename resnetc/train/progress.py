@@ -75,7 +75,8 @@ class Lines(Notes):
         now = time.monotonic()
         if now - self._last >= _LINE_EVERY or row.step == self._iterations:
             self._last = now
-            self.note(f"{row.step:>7,}/{self._iterations:,}  {readings(row, seconds_left)}")
+            here = f"{row.step:>7,}/{self._iterations:,}"
+            self.note(f"{here}  {readings(row, seconds_left)}  lr {row.lr:.3g}")
 
     def evaluation(self, row: Row, seconds: float) -> None:
         self.note(f"{row.step:>7,}/{self._iterations:,}  {verdict(row)}")
@@ -84,9 +85,9 @@ class Lines(Notes):
 class Bar:
     """One bar with the latest readings; evaluations and notes scroll above it."""
 
-    def __init__(self, iterations: int) -> None:
-        columns = (BarColumn(bar_width=20), MofNCompleteColumn(), TextColumn("{task.description}"))
-        self._progress = Progress(*columns, console=Console(stderr=True), transient=False)
+    def __init__(self, iterations: int, console: Console | None = None) -> None:
+        columns = (BarColumn(bar_width=12), MofNCompleteColumn(), TextColumn("{task.description}"))
+        self._progress = Progress(*columns, console=console or Console(stderr=True))
         self._task: TaskID = self._progress.add_task("", total=iterations)
         self._progress.start()
 
@@ -105,10 +106,10 @@ class Bar:
 
 
 def readings(row: Row, seconds_left: float) -> str:
-    """Loss, accuracy, speed and time left, as they stand beside the bar."""
+    """Loss, accuracy, speed and time left: beside the bar they fill 80 columns."""
     speed = f"{row.images_per_second:,.0f} images/s" if row.images_per_second else "..."
-    accuracy = f"acc {1 - row.error:6.2%}"
-    return f"{_loss(row)}  {accuracy}  lr {row.lr:.3g}  {speed}  {clock(seconds_left)} left"
+    accuracy = f"acc {1 - row.error:.2%}"
+    return f"{_loss(row)}  {accuracy}  {speed}  {clock(seconds_left)} left"
 
 
 def verdict(row: Row) -> str:
