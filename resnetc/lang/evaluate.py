@@ -10,7 +10,7 @@ from typing import Any
 from resnetc.diagnostics import Help, Span, suggest
 from resnetc.lang import syntax as s
 from resnetc.lang.bind import bind_arguments, misplaced_argument
-from resnetc.lang.budget import Budget
+from resnetc.lang.budget import CALL, Budget
 from resnetc.lang.builtins import FUNCTIONS
 from resnetc.lang.mistake import Mistake, Poisoned, unknown_name
 from resnetc.lang.modules import Definition, Module
@@ -249,6 +249,7 @@ class Evaluator:
         decl, home = function.declaration, function.home
         if decl is None or home is None:
             return self._call_builtin(function.name, bound, span)
+        self.budget.spend(span, CALL)
         with self._entered(decl, span):
             env = Env(home)
             self.bind(decl, bound, env, span)

@@ -9,7 +9,7 @@ from resnetc.diagnostics import Label, Span
 from resnetc.lang import syntax as s
 from resnetc.lang.evaluate import Env, Evaluator
 from resnetc.lang.mistake import Abandon, Mistake, Poisoned
-from resnetc.lang.record import Recorder, join
+from resnetc.lang.record import MAX_NODES, Recorder, join
 from resnetc.lang.site import Counter, Flowing, Opened, Site
 from resnetc.lang.structures import STRUCTURES, Run, Structures, open_block
 from resnetc.lang.values import (
@@ -97,6 +97,9 @@ class Placer:
         if count < 0:
             message = f"cannot repeat {count} times"
             raise Mistake("E0310", message, step.repeat.span)
+        if count > MAX_NODES:
+            message = f"{count:,} repeats; a network holds at most {MAX_NODES:,} layers"
+            raise Abandon("E0601", message, step.repeat.span)
         component = self._component(step, env)
         inner = site
         if component is not None:
@@ -104,6 +107,7 @@ class Placer:
             scope = self.record.open_block(site.scope, path, "seq", step.span)
             inner = Site(site.here, scope, path, Counter(), site.depth)
         for index in range(count):
+            self.evaluate.budget.spend(step.span)
             here = env.child()
             here.names.update(index=index, first=index == 0, last=index == count - 1)
             self._call(call, None, here, inner, step.span)

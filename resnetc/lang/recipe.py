@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
+from functools import lru_cache
 from typing import Any, Literal
 
 from resnetc.diagnostics import CompileError, Diagnostic, Help, Label, Span, suggest
@@ -26,6 +27,12 @@ def read_recipe(definition: Definition) -> Recipe:
     if reader.findings:
         raise CompileError(reader.findings)
     return recipe
+
+
+@lru_cache(maxsize=64)
+def _hints(record: type) -> dict[str, Any]:
+    """Types of a record's fields."""
+    return typing.get_type_hints(record)
 
 
 class _Reader:
@@ -54,7 +61,7 @@ class _Reader:
         self.findings.append(mistake.diagnostic)
 
     def _apply(self, recipe: Recipe, settings: tuple[s.Setting, ...], env: Env) -> Recipe:
-        wanted = typing.get_type_hints(Recipe)
+        wanted = _hints(Recipe)
         written: dict[str, Span] = {}
         for setting in settings:
             try:
@@ -144,7 +151,7 @@ def _fit_word(word: Word, records: dict[str, Any], span: Span) -> Any:
         message = f"`{word.name}` cannot stand here" if known else f"there is no `{word.name}`"
         note = f"here stands {'one of ' if len(records) > 1 else ''}{', '.join(records)}"
         raise Mistake("E0201", message, word.name_span, notes=(note,), help=advice)
-    hints = typing.get_type_hints(record)
+    hints = _hints(record)
     fields = [field for field in dataclasses.fields(record) if field.init]
     given = _arguments(word, [field.name for field in fields])
     values = {name: fit(arg.value, hints[name], arg.span) for name, arg in given.items()}
@@ -181,7 +188,7 @@ def _fit_data(word: Word) -> DataSet:
         note = f"known are {', '.join(DATA_SETS)}"
         message = f"there is no data set `{word.name}`"
         raise Mistake("E0201", message, word.name_span, notes=(note,), help=advice)
-    hints = typing.get_type_hints(DataSet)
+    hints = _hints(DataSet)
     given = _arguments(word, ["train", "val"])
     return DataSet(word.name, **{n: fit(a.value, hints[n], a.span) for n, a in given.items()})
 

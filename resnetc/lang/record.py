@@ -15,8 +15,9 @@ from resnetc.lang.values import Tensor
 from resnetc.ops import Op
 from resnetc.shapes import TensorType
 
-MAX_NODES = 200_000
-MAX_PARAMETERS = 400_000
+MAX_NODES = 100_000
+"""Layers and blocks together; ResNet-1202 has 4,809."""
+MAX_PARAMETERS = 200_000
 
 
 _Place = tuple[Span, Opened | None]
