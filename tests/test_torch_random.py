@@ -220,6 +220,7 @@ def _owned(at: Place) -> list[Any]:
 
 relaxed = settings(
     deadline=None,
+    report_multiple_bugs=False,
     max_examples=25,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.large_base_example],
 )
