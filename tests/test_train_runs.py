@@ -26,6 +26,7 @@ from resnetc.driver import Network
 from resnetc.train import EvaluateOptions, Evaluation, StoppedError, TrainOptions, evaluate, train
 from resnetc.train.checkpoint import found
 from resnetc.train.metrics import read as read_metrics
+from resnetc.train.plainly import said_plainly
 from resnetc.train.trainer import Trainer
 
 PNG = b"\x89PNG\r\n"
@@ -440,6 +441,20 @@ def test_a_training_that_diverges_is_stopped_before_a_bad_checkpoint(
     for path in found(out / "checkpoints"):
         weights = load_file(path / "weights.safetensors")
         assert all(torch.isfinite(t).all() for t in weights.values())
+
+
+def test_a_batch_too_small_for_a_batch_norm_is_said_plainly(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="larger --batch"):
+        train(tiny(tmp_path, "pointed"), replace(QUICK, out=tmp_path / "run", batch=1))
+
+
+def test_torchs_own_errors_are_said_plainly_or_passed_on() -> None:
+    with pytest.raises(RunError, match="smaller --batch"), said_plainly():
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+    with pytest.raises(RunError, match="fewer --workers"), said_plainly():
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed")
+    with pytest.raises(RuntimeError, match="a bug"), said_plainly():
+        raise RuntimeError("a bug")
 
 
 def test_a_full_disk_ends_the_run_plainly(

@@ -28,6 +28,12 @@ network fixed {
   conv1: conv(3x3, 4) -> gap -> flatten -> fc: linear(7)
 }
 
+## Its batch norm sees one value per channel and image.
+network pointed {
+  input 1x8x8
+  conv1: conv(8x8, 4, pad=0) -> bn1: norm -> act -> flatten -> fc: linear(10)
+}
+
 recipe short {
   data = digits
   augment = [subtract_mean, pad(1), random_crop(8)]

@@ -19,6 +19,7 @@ from resnetc.train.deterministic import torch_settings
 from resnetc.train.evaluation import Evaluation, Mode, evaluate_module
 from resnetc.train.feed import Workers, measure, view
 from resnetc.train.job import DEFAULT_DATA, bind_classes, choose_device, classes_of, input_shape
+from resnetc.train.plainly import said_plainly
 from resnetc.train.plan import choose_recipe
 from resnetc.train.processes import World
 from resnetc.train.run_folder import RunFolder
@@ -58,7 +59,7 @@ def evaluate(
     held = weights if isinstance(weights, Mapping) else read_weights(Path(weights))
     run = None if isinstance(weights, Mapping) else _run_of(Path(weights))
     lock = (run.read_lock() if run else None) or {}
-    with torch_settings(deterministic=False, threads=options.threads):
+    with said_plainly(), torch_settings(deterministic=False, threads=options.threads):
         data, net, transforms = _request(net, options, lock)
         wanted = input_shape(net)
         same_data = data.name == lock.get("data_set", {}).get("name")

@@ -18,6 +18,7 @@ from resnetc.train.evaluation import Evaluation
 from resnetc.train.job import choose_device, identity, lock, prepare
 from resnetc.train.metrics import Metrics
 from resnetc.train.options import TrainOptions
+from resnetc.train.plainly import said_plainly
 from resnetc.train.processes import World, joined
 from resnetc.train.progress import make_reporter
 from resnetc.train.run_folder import RunFolder, choose_folder, compare
@@ -77,7 +78,7 @@ def train(net: Network, options: TrainOptions | None = None) -> TrainResult:
     """
     options = options or TrainOptions()
     settings = torch_settings(deterministic=options.deterministic, threads=options.threads)
-    with settings, joined(options.device) as world:
+    with said_plainly(), settings, joined(options.device) as world:
         device = choose_device(options.device, world)
         chosen = choose_folder(options.out, net.name, options.resume) if world.leads else None
         run: RunFolder = world.agree(chosen)
