@@ -34,10 +34,12 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass(frozen=True)
 class Run:
-    """One child process: wall time and the most memory it ever held, None where that is unknown."""
+    """One child process: wall time, the most memory it ever held (None where that is unknown), and
+    the processor's time, which other work on the machine disturbs less than the wall time."""
 
     seconds: float
     peak_bytes: int | None
+    cpu_seconds: float
 
 
 def interleave(
@@ -91,7 +93,8 @@ def measure_process(argv: Sequence[str], env: Mapping[str, str] | None = None) -
             raise RuntimeError(f"{' '.join(argv)} ended with {child.returncode}\n{tail}")
     unit = 1 if sys.platform == "darwin" else 1024  # what ru_maxrss counts in
     ours = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return Run(seconds, usage.ru_maxrss * unit if usage.ru_maxrss > ours else None)
+    peak_bytes = usage.ru_maxrss * unit if usage.ru_maxrss > ours else None
+    return Run(seconds, peak_bytes, usage.ru_utime + usage.ru_stime)
 
 
 def summary(seconds: Sequence[float]) -> dict[str, Any]:

@@ -129,6 +129,7 @@ def test_processes_are_measured_whole() -> None:
 def test_a_small_childs_peak_is_not_made_up(harness: ModuleType) -> None:
     run = harness.measure_process([sys.executable, "-c", "pass"])  # we are larger than that
     assert run.peak_bytes is None
+    assert 0 < run.cpu_seconds < run.seconds + 0.1
     with pytest.raises(ValueError, match="unknown"):
         harness.peak([run])
 
