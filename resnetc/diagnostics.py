@@ -185,15 +185,20 @@ class InternalError(Exception):
 
 
 def suggest(word: str, known: Iterable[str]) -> str | None:
-    """The known word the user most likely meant, if one is close; of equals, the first by name."""
+    """The known word the user most likely meant, if one is close.
+
+    Of equally close ones the one that begins most alike, then the first by name.
+    """
     candidates = list(known)
     close = difflib.get_close_matches(word, candidates, n=5, cutoff=0.7)
     close += [c for c in candidates if len(c) > 2 and word.startswith(c)]
     likeness = difflib.SequenceMatcher(b=word)
 
-    def unlikeness(candidate: str) -> tuple[float, str]:
+    def unlikeness(candidate: str) -> tuple[float, int, str]:
         likeness.set_seq1(candidate)
-        return -likeness.ratio(), candidate
+        pairs = enumerate(zip(word, candidate, strict=False))
+        apart = next((i for i, (a, b) in pairs if a != b), len(candidate))
+        return -likeness.ratio(), -apart, candidate
 
     return min(close, key=unlikeness, default=None)
 
