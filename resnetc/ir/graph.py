@@ -1,6 +1,6 @@
-"""The graph: typed ops, ordered operands, types, parameter paths, spans; networkx inside.
+"""The graph: typed ops, ordered operands, types, parameter paths, spans; networkx beside.
 
-A node's ordered tuple of operands is the truth. The networkx edges are derived from it: a DiGraph
+A node's ordered tuple of operands is the truth. The networkx graph is derived from it: a DiGraph
 keeps one edge for `add(x, x)` and knows no operand order.
 
 A graph is never changed. A pass reads one and builds the next through `GraphEditor`.
@@ -12,13 +12,15 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-
-import networkx as nx
+from typing import TYPE_CHECKING
 
 from resnetc.diagnostics import InternalError, Span
 from resnetc.ir.parameters import Parameter
 from resnetc.ops import Op
 from resnetc.shapes import TensorType
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 NodeId = int
 
@@ -74,35 +76,51 @@ class Graph:
         self.name = name
         self.outputs = dict(outputs)
         self.scopes = tuple(scopes) or (Scope(0, None, "", name),)
-        self._nx = nx.DiGraph(name=name)
+        self._nodes: dict[NodeId, Node] = {}
+        self._users: dict[NodeId, list[NodeId]] = {}
         for node in nodes:
-            if node.id in self._nx:
-                raise InternalError(f"two nodes have the id {node.id}")
-            self._nx.add_node(node.id, node=node)
-            for operand in node.inputs:
-                if operand not in self._nx:
-                    raise InternalError(f"{node.name} reads {operand}, which is not before it")
-                self._nx.add_edge(operand, node.id)
+            self._add(node)
+
+    def _add(self, node: Node) -> None:
+        if node.id in self._nodes:
+            raise InternalError(f"two nodes have the id {node.id}")
+        for operand in dict.fromkeys(node.inputs):
+            if operand not in self._nodes:
+                raise InternalError(f"{node.name} reads {operand}, which is not before it")
+            self._users[operand].append(node.id)
+        self._nodes[node.id] = node
+        self._users[node.id] = []
 
     @cached_property
     def nx(self) -> nx.DiGraph:
-        """The networkx view: nodes by id with their `Node` under "node". Read-only."""
-        return nx.freeze(self._nx)
+        """The networkx graph: nodes by id with their `Node` under "node". Read-only.
+
+        For graph algorithms and for validation in a user's own tests. Made when first asked for:
+        importing networkx takes longer than compiling most networks.
+        """
+        import networkx as nx
+
+        graph = nx.DiGraph(name=self.name)
+        graph.add_nodes_from((node.id, {"node": node}) for node in self)
+        graph.add_edges_from((i, user) for i, users in self._users.items() for user in users)
+        return nx.freeze(graph)
 
     def __getitem__(self, node_id: NodeId) -> Node:
-        node: Node = self._nx.nodes[node_id]["node"]
-        return node
+        return self._nodes[node_id]
+
+    def __contains__(self, node_id: object) -> bool:
+        return node_id in self._nodes
 
     def __len__(self) -> int:
-        return len(self._nx)
+        return len(self._nodes)
 
     def __iter__(self) -> Iterator[Node]:
         """Nodes in topological order."""
-        return (data["node"] for data in self._nx.nodes.values())
+        return iter(self._nodes.values())
 
     def users(self, node_id: NodeId) -> list[Node]:
         """Nodes that read this one's output, each once, in topological order."""
-        return [self[user] for user in self._nx.successors(node_id)]
+        return [self._nodes[user] for user in self._users[node_id]]
 
     def operands(self, node: Node) -> tuple[TensorType, ...]:
         """Types of a node's operands, in order."""

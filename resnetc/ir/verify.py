@@ -45,7 +45,7 @@ def verify(graph: Graph, stage: Stage = Stage.SOURCE) -> None:
                 )
             owners[parameter.path] = node.name
     for name, node_id in graph.outputs.items():
-        if node_id not in graph.nx:
+        if node_id not in graph:
             raise InternalError(f"output {name} is not in the graph")
 
 
