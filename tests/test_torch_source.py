@@ -62,7 +62,7 @@ def body(source: str) -> str:
 
 GOLDENS: dict[str, Callable[[], Graph]] = {
     "bottleneck.py.txt": lambda: resnetc.load("resnet50", depths=[1, 2, 4, 1]).graph,
-    "option_a.py.txt": lambda: resnetc.load("resnet20").graph,
+    "option_a.py.txt": lambda: resnetc.load("resnet20", {"shortcut": 'A(sides="both")'}).graph,
     "plain.py.txt": lambda: resnetc.load("plain20").graph,
     "squeeze_excite.py.txt": lambda: squeeze_excite(),
     "odd.py.txt": lambda: odd(),
@@ -283,6 +283,79 @@ def test_an_optional_layer_with_a_child_that_stays() -> None:
         x = at.layer(Conv2d, x, label="a", kernel=THREE) if index % 2 else x
         x = at.layer(BatchNorm, x, label="a.norm")
     assert_names_and_numbers(network.graph(y=x))
+
+
+def repeated(fill: Callable[[Place, Node, bool], Node]) -> Graph:
+    """Four instances of one block, every other one with something that the rest lack."""
+    network = Network("net")
+    x = network.root.layer(Conv2d, network.root.input(2, 6, 6), label="stem", kernel=THREE)
+    layers = network.root.seq("layers")
+    for index in range(4):
+        x = fill(layers.block("block"), x, bool(index % 2))
+    return network.graph(y=x)
+
+
+def test_a_part_of_two_values_is_not_optional() -> None:
+    network = Network("net")
+    root = network.root
+    a = root.input(2, 5, 5)
+    layers = root.seq("layers")
+    b = root.layer(Sigmoid, a)
+    for index in range(4):
+        at = layers.block("block")
+        x = at.layer(Sigmoid, at.layer(Add, a, b) if index % 2 else a)
+        a = at.layer(Add, x, b)
+    assert_names_and_numbers(network.graph(y=a))
+
+
+@pytest.mark.parametrize("reader", [Relu, Add])
+def test_what_one_instance_may_overwrite_another_may_not(reader: Any) -> None:
+    def fill(at: Place, x: Node, odd: bool) -> Node:
+        inner = at.block("inner", "i")
+        y = inner.layer(BatchNorm, x, label="bn")
+        y = inner.layer(Sigmoid, y) if odd else y  # sigmoid's backward reads its output
+        return at.layer(reader, y) if reader is Relu else at.layer(reader, y, x)
+
+    graph = repeated(fill)
+    assert "with_sigmoid" in emit_source(graph)
+    assert_names_and_numbers(graph)
+
+
+def test_a_block_that_extends_a_layer_keeps_the_layers_attributes() -> None:
+    def fill(at: Place, x: Node, odd: bool) -> Node:
+        x = at.layer(Conv2d, x, kernel=THREE)
+        return at.layer(MaxPool, x, kernel=THREE, stride=(2, 2) if odd else (1, 1))
+
+    graph = repeated(fill)
+    assert "self.own_stride = stride" in emit_source(graph)
+    assert_names_and_numbers(graph)
+
+
+def test_variables_live_until_they_are_read() -> None:
+    def fill(at: Place, x: Node, odd: bool) -> Node:
+        a = at.layer(Sigmoid, at.layer(Relu, x))
+        late = at.layer(Conv2d, a, label="late", kernel=THREE)  # written where `product` is
+        b = at.layer(Relu, at.layer(Conv2d, x, label="conv", kernel=THREE))
+        product = at.layer(Mul, late, b)
+        both = at.layer(Concat, product, x)
+        return at.layer(Conv2d, both, label="last", kernel=(1, 1), out=2)
+
+    assert_names_and_numbers(repeated(fill))
+
+
+def test_a_part_leaves_the_variables_around_it_alone() -> None:
+    def fill(at: Place, x: Node, odd: bool) -> Node:
+        a = at.layer(Relu, x)
+        b = at.layer(Relu, at.layer(Conv2d, x, label="conv", kernel=THREE))
+        if odd:
+            inner = at.layer(Relu, at.layer(Conv2d, b, label="inner", kernel=THREE))
+            b = at.layer(Mul, b, inner)
+        both = at.layer(Concat, b, a, x)
+        return at.layer(Conv2d, both, label="last", kernel=(1, 1), out=2)
+
+    graph = repeated(fill)
+    assert "if self.inner is not None:" in emit_source(graph)
+    assert_names_and_numbers(graph)
 
 
 def test_blocks_that_differ_in_what_they_give_back() -> None:

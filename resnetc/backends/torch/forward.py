@@ -200,7 +200,7 @@ class _Body:
 
     def _reads_well(self, unit: _Unit, value: int, reader: _Unit) -> bool:
         """Whether the call that makes a value reads well inside the one that reads it."""
-        if reader.overwritten == value or reader.option is not None:
+        if reader.overwritten == value:
             return False
         if reader.op in _MERGES:
             return unit.op is not Relu
