@@ -258,8 +258,8 @@ def test_the_rest_of_the_prelude_is_listed() -> None:
         row = f"| `{decl.name}` | `{decl.type.span.text}` | `{decl.value.span.text}` |"
         assert row in section("ambient")
     text = " ".join(LANGUAGE.split())
-    for decl in (*declared(s.Block), *declared(s.Function)):
-        assert f"`{signature(decl)}" in text
+    for callable_ in (*declared(s.Block), *declared(s.Function)):
+        assert f"`{signature(callable_)}" in text
 
 
 def test_every_recipe_word_is_listed_with_its_fields() -> None:
