@@ -260,10 +260,11 @@ class Evaluator:
     def _call_builtin(self, name: str, bound: tuple[Bound, ...], span: Span) -> object:
         if any(arg.name is not None for arg in bound):
             raise Mistake("E0203", f"`{name}` takes no named arguments", span)
-        for arg in bound:
-            if isinstance(arg.value, list | Range):
-                self.budget.length(len(arg.value), arg.span)
-        values = [list(b.value) if isinstance(b.value, Range) else b.value for b in bound]
+        values = [b.value.items if isinstance(b.value, TensorList) else b.value for b in bound]
+        for value, arg in zip(values, bound, strict=True):
+            if isinstance(value, list | Range):
+                self.budget.length(len(value), arg.span)
+        values = [list(value) if isinstance(value, Range) else value for value in values]
         try:
             result = FUNCTIONS[name](*values)
         except (TypeError, ValueError, OverflowError):

@@ -59,8 +59,8 @@ class Placer:
         tensors: list[Tensor] = []
         for expr in source.values:
             value = self.evaluate(expr, env)
-            items = value.items if isinstance(value, TensorList) else [value]
-            for item in items:
+            items = value.items if isinstance(value, TensorList) else value
+            for item in items if isinstance(items, list) else [items]:
                 if not isinstance(item, Tensor):
                     message = f"`from` needs a tensor, not {type_name(item)}"
                     raise Mistake("E0301", message, expr.span)

@@ -261,10 +261,11 @@ def _convert_enum(value: object, choices: tuple[str, ...]) -> object:
 
 
 def _convert_list(value: object, type_: s.TypeExpr) -> object:
-    if not isinstance(value, list | Range):
+    items = value.items if isinstance(value, TensorList) else value
+    if not isinstance(items, list | Range):
         raise Mismatch(f"expected {_wanted(type_)}, found {_described(value)}")
     assert type_.item is not None
-    return [convert(item, type_.item) for item in value]
+    return [convert(item, type_.item) for item in items]
 
 
 def _convert_ratio(value: object) -> object:
