@@ -309,6 +309,19 @@ def test_a_part_of_two_values_is_not_optional() -> None:
 
 
 @pytest.mark.parametrize("reader", [Relu, Add])
+def test_a_part_that_no_number_tells_of_has_a_parameter_of_its_own() -> None:
+    network = Network("net")
+    x = network.root.input(2, 5, 5)
+    layers = network.root.seq("layers")
+    for width, gated in [(4, False), (4, True), (8, True), (8, False)]:
+        at = layers.block("block")
+        x = at.layer(Conv2d, x, label="conv", kernel=THREE, out=width)
+        x = at.layer(Conv2d, x, label="extra", kernel=(1, 1)) if gated else x
+    graph = network.graph(y=x)
+    assert "extra: bool = False" in emit_source(graph)
+    assert_names_and_numbers(graph)
+
+
 def test_what_one_instance_may_overwrite_another_may_not(reader: Any) -> None:
     def fill(at: Place, x: Node, odd: bool) -> Node:
         inner = at.block("inner", "i")
