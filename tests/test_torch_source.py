@@ -308,7 +308,6 @@ def test_a_part_of_two_values_is_not_optional() -> None:
     assert_names_and_numbers(network.graph(y=a))
 
 
-@pytest.mark.parametrize("reader", [Relu, Add])
 def test_a_part_that_no_number_tells_of_has_a_parameter_of_its_own() -> None:
     network = Network("net")
     x = network.root.input(2, 5, 5)
@@ -322,6 +321,7 @@ def test_a_part_that_no_number_tells_of_has_a_parameter_of_its_own() -> None:
     assert_names_and_numbers(graph)
 
 
+@pytest.mark.parametrize("reader", [Relu, Add])
 def test_what_one_instance_may_overwrite_another_may_not(reader: Any) -> None:
     def fill(at: Place, x: Node, odd: bool) -> Node:
         inner = at.block("inner", "i")
