@@ -70,3 +70,20 @@ def test_mistakes(
     errors = capsys.readouterr().err
     assert message in errors
     assert "Traceback" not in errors
+
+
+def test_weights_of_a_run_bring_the_classes_it_bound(capsys: pytest.CaptureFixture[str]) -> None:
+    spec = "specs/digits.rnet:digits_net"
+    bound = ["--set", "depth=8", "--set", "classes=4"]
+    train = ["--data", "digits", "--iterations", "2", "--quiet", "--out", "run", "--threads", "1"]
+    assert run(["train", spec, *bound, *train]) == 0
+    capsys.readouterr()
+    export = ["export", spec, "--set", "depth=8", "--weights"]
+    assert run([*export, "run", "--out", "a"]) == 0
+    assert run([*export, "run/weights.safetensors", "--out", "b"]) == 0
+    assert "classes=10, as in the run of the weights" in capsys.readouterr().err
+    assert run([*export, "run", "--set", "classes=3", "--out", "c"]) == 2
+    assert "fc.weight is 10x64 and should be 3x64" in capsys.readouterr().err
+    Path("run/lock.json").write_text("[]")
+    assert run([*export, "run", "--out", "d"]) == 1
+    assert "run/lock.json: not a run's lock file" in capsys.readouterr().err

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from resnetc.diagnostics import UsageError
+from resnetc.diagnostics import RunError, UsageError
 from resnetc.driver import Network, load
+
+LOCK = "lock.json"
+"""A run's record of all that was decided, in its folder."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -49,3 +54,37 @@ def parse_settings(settings: tuple[str, ...]) -> dict[str, str]:
 def load_network(network: str, settings: tuple[str, ...] = ()) -> Network:
     """The network a verb was asked for, with its settings bound."""
     return load(network, parse_settings(settings))
+
+
+def load_trained(network: str, settings: tuple[str, ...], weights: str | None) -> Network:
+    """The network a verb was asked for, and where the weights are a run's, as that run bound it.
+
+    Training binds the number of classes to the data set's; without this, the weights of a run
+    would not fit the network that was trained. What is asked for goes first.
+    """
+    net = load_network(network, settings)
+    trained = _trained_network(weights)
+    if trained is None or trained.get("name") != net.name:
+        return net
+    bound = {k: str(v) for k, v in trained.get("settings", {}).items() if k not in net.settings}
+    if not bound:
+        return net
+    said = ", ".join(f"{key}={value}" for key, value in bound.items())
+    click.echo(f"{said}, as in the run of the weights", err=True)
+    return load(net.reference, {**bound, **net.settings})
+
+
+def _trained_network(weights: str | None) -> dict[str, Any] | None:
+    """What a run's lock file says of its network; the weights are the run's, or a part of it."""
+    if weights is None:
+        return None
+    path = Path(weights)
+    folders = (path, *path.parents[:3])
+    lock = next((folder / LOCK for folder in folders if (folder / LOCK).is_file()), None)
+    if lock is None:
+        return None
+    try:
+        network = json.loads(lock.read_text(encoding="utf-8")).get("network")
+    except (ValueError, AttributeError) as error:
+        raise RunError(f"{lock}: not a run's lock file: {error}") from error
+    return network if isinstance(network, dict) else None

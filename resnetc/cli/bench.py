@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, cast
 import click
 
 from resnetc.atomic import write_text
-from resnetc.cli.arguments import json_option, network_argument, parse_settings, set_option
+from resnetc.cli.arguments import json_option, load_trained, network_argument, set_option
 from resnetc.diagnostics import UsageError
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def bench(
 
     request = Request(
         network=network,
-        settings=parse_settings(settings),
+        settings=load_trained(network, settings, weights).settings,
         weights=weights,
         seed=seed,
         backends=_names(backends) if backends is not None else (),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from resnetc.cli.arguments import json_option, load_network, network_argument, set_option
+from resnetc.cli.arguments import json_option, load_trained, network_argument, set_option
 from resnetc.diagnostics import ResnetcError
 from resnetc.driver import Network
 
@@ -154,7 +154,7 @@ def export(
 
     chosen = list(dict.fromkeys(target.strip() for target in targets.split(",")))
     require_known(chosen)
-    net = load_network(network, settings)
+    net = load_trained(network, settings, weights)
     provenance = {"reference": net.reference, "settings": json.dumps(net.settings)}
     held = load_weights(net, weights, seed, say=not _WITHOUT_WEIGHTS.issuperset(chosen))
     request = ExportRequest(net.name, net.graph, held, **options, provenance=provenance)
@@ -222,7 +222,7 @@ def verify(
     """
     from resnetc.backends.parity import check_parity, require_parity
 
-    net = load_network(network, settings)
+    net = load_trained(network, settings, weights)
     held = load_weights(net, weights, seed)
     agreements = check_parity(
         net.graph, held, onnx_file=onnx_file, batch=batch, seed=seed, tolerance=tolerance
