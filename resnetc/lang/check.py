@@ -157,7 +157,7 @@ class _Checker:
     def call(self, call: s.Call, local: set[str]) -> None:
         self.arguments(call.args, local)
         if call.body is not None:
-            self.body(call.body, local if call.name == "group" else _nested(local))
+            self.body(call.body, _nested(local))
         self.branches(call.branches or (), local)
         if call.name in STRUCTURES:
             return

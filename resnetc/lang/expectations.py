@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from resnetc.diagnostics import Diagnostic, Help, Label, suggest
 from resnetc.lang import syntax as s
 from resnetc.lang.mistake import Mistake
-from resnetc.lang.record import PlacedOp
+from resnetc.lang.record import PlacedOp, needed
 from resnetc.lang.values import show, type_name
 
 Ops = Sequence[PlacedOp]
@@ -57,6 +57,7 @@ class Expectation:
         if self.setting.name == "output":
             return self._check_output(ops, outputs)
         noun, count = COUNTS[self.setting.name]
+        ops = [ops[i] for i in sorted(needed(ops, outputs.values()))]
         found = sum(count(op) for op in ops)
         if found == self.value:
             return None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import pickle
 import sys
 from functools import lru_cache
 from pathlib import Path
@@ -117,11 +116,11 @@ def _grammar(*, every_token: bool = False) -> lark.Lark:
     text = resources.grammar().read_text(encoding="utf-8")
     key = f"{text}{lark.__version__}{sys.version}{every_token}".encode()
     cached = _cache_folder() / f"rnet-{hashlib.sha256(key).hexdigest()[:16]}.lark"
-    try:
-        with cached.open("rb") as file:
-            return lark.Lark.load(file)
-    except (OSError, EOFError, KeyError, ValueError, pickle.UnpicklingError):
-        return _make_grammar(text, cached, every_token=every_token)
+    # A cache that is missing, spoiled (its pickle may then raise anything) or has no place to be
+    # is made anew.
+    with contextlib.suppress(Exception), cached.open("rb") as file:
+        return lark.Lark.load(file)
+    return _make_grammar(text, cached, every_token=every_token)
 
 
 @lru_cache(maxsize=1)
@@ -149,4 +148,5 @@ def _make_grammar(text: str, cached: Path, *, every_token: bool) -> lark.Lark:
 
 def _cache_folder() -> Path:
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "resnetc"
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.home raises where there is none
+    return (Path(base) if base else home / ".cache") / "resnetc"

@@ -6,6 +6,7 @@ every mistake before it hands one out.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from resnetc.diagnostics import Label, Span
@@ -57,6 +58,17 @@ class CheckedNetwork:
     blocks: tuple[PlacedBlock, ...]
     outputs: dict[str, int]
     meta: dict[str, object]
+
+
+def needed(ops: Sequence[PlacedOp], outputs: Iterable[int]) -> set[int]:
+    """Positions of the ops that an output depends on, and of the inputs; the others are dropped."""
+    alive = set(outputs)
+    for i in range(len(ops) - 1, -1, -1):
+        if i in alive:
+            alive.update(ops[i].inputs)
+        elif ops[i].op.name == "input":
+            alive.add(i)
+    return alive
 
 
 def join(path: str, component: str) -> str:
