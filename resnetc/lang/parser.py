@@ -148,5 +148,7 @@ def _make_grammar(text: str, cached: Path, *, every_token: bool) -> lark.Lark:
 
 def _cache_folder() -> Path:
     base = os.environ.get("XDG_CACHE_HOME")
-    home = Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.home raises where there is none
-    return (Path(base) if base else home / ".cache") / "resnetc"
+    home = os.path.expanduser("~")  # noqa: PTH111 - Path.home raises where there is none
+    if not base and home == "~":
+        return Path(os.devnull)  # nothing can be kept there
+    return (Path(base) if base else Path(home, ".cache")) / "resnetc"
