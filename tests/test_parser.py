@@ -97,12 +97,10 @@ def test_every_rule_has_its_record() -> None:
     from resnetc.lang.tree import TreeBuilder
 
     grammar = parser._grammar()
-    rules = {
-        rule.alias or rule.options.template_source or rule.origin.name for rule in grammar.rules
-    }
-    made = {str(rule) for rule in rules if not str(rule).startswith(("_", "__"))}
-    inlined = {rule.origin.name for rule in grammar.rules if rule.options.expand1}
-    for rule in made - inlined:
+    rules = [rule for rule in grammar.rules if not rule.options.template_source]
+    made = {str(rule.alias or rule.origin.name) for rule in rules}
+    inlined = {rule.origin.name for rule in rules if rule.options.expand1}
+    for rule in sorted(name for name in made - inlined if not name.startswith("_")):
         assert hasattr(TreeBuilder, rule), rule
 
 
@@ -229,14 +227,8 @@ def test_keywords_are_the_grammars() -> None:
     assert not {"seq", "conv", "len", "index"} & keywords()
 
 
-@pytest.mark.parametrize(
-    "text", ["0x3", "3x", "3x3x", "1__", "1.", ".5", "1e", "1e+", "0b1", "5 %"]
-)
+@pytest.mark.parametrize("text", ["3x", "3x3x", "1.", ".5", "1e", "1e+", "0b1", "5 %", "1.5.2"])
 def test_numbers_that_are_none(text: str) -> None:
-    accepted = {"0x3": (0, 3), "1__": 1}
-    if text in accepted:
-        assert plain(expression(text)) == accepted[text]
-        return
     with pytest.raises(CompileError):
         expression(text)
 
@@ -278,19 +270,14 @@ def test_a_cache_that_cannot_be_written_does_not_matter(
     parser._grammar.cache_clear()
 
 
-def test_without_a_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.delenv("HOME", raising=False)
-    monkeypatch.setattr(Path, "home", _no_home)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
     parser._grammar.cache_clear()
-    try:
-        assert parse(Source("x", "const a = 1")).decls[0].name == "a"
-    finally:
-        parser._grammar.cache_clear()
-
-
-def _no_home() -> Path:
-    raise RuntimeError("Could not determine home directory.")
+    assert parse(Source("x", "const a = 1")).decls[0].name == "a"
+    parser._grammar.cache_clear()
+    assert list(tmp_path.iterdir()) == []
 
 
 @given(st.text(alphabet='ab{}\\"n1+ ', max_size=12))
