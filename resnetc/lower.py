@@ -5,12 +5,12 @@ from __future__ import annotations
 from resnetc.ir import Graph, Node, Parameter, Scope
 from resnetc.ir.parameters import Stored
 from resnetc.ir.verify import Stage, verify
-from resnetc.lang.record import CheckedNetwork, PlacedOp, join
+from resnetc.lang.record import CheckedNetwork, PlacedOp, join, needed
 
 
 def lower(network: CheckedNetwork) -> Graph:
     """The graph of a checked network, dead layers dropped, verified."""
-    alive = _alive(network)
+    alive = needed(network.ops, network.outputs.values())
     nodes = (_node(i, placed) for i, placed in enumerate(network.ops) if i in alive)
     scopes = (
         Scope(i, block.parent, block.path, block.block, block.span)
@@ -19,18 +19,6 @@ def lower(network: CheckedNetwork) -> Graph:
     graph = Graph(network.name, nodes, network.outputs, scopes)
     verify(graph, Stage.SOURCE)
     return graph
-
-
-def _alive(network: CheckedNetwork) -> set[int]:
-    """Ops that an output depends on, and the inputs."""
-    alive = set(network.outputs.values())
-    for i in range(len(network.ops) - 1, -1, -1):
-        op = network.ops[i]
-        if i in alive:
-            alive.update(op.inputs)
-        elif op.op.name == "input":
-            alive.add(i)
-    return alive
 
 
 def _node(number: int, placed: PlacedOp) -> Node:
