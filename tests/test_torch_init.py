@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -116,6 +118,19 @@ def test_any_module_of_the_graph_can_be_initialised() -> None:
         assert torch.equal(tensor, expected.state_dict()[path].to(tensor.dtype)), path
         assert tensor.dtype in (torch.bfloat16, torch.int64)
     assert isinstance(half, nn.Module)
+    channels_last = build_module(graph).to(memory_format=torch.channels_last)
+    for path, tensor in initialise(channels_last, graph, seed=5).state_dict().items():
+        assert torch.equal(tensor, expected.state_dict()[path]), path
+
+
+def test_building_a_module_does_not_import_the_compiler() -> None:
+    """torch._dynamo takes longer to import than a network to build."""
+    script = (
+        "import sys, resnetc; resnetc.load('resnet20').to_torch();"
+        "assert 'torch._dynamo' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_signals_keep_their_size_through_152_layers() -> None:

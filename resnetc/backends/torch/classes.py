@@ -6,6 +6,7 @@ constructor, and numbers that always vary together share one.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -131,7 +132,7 @@ class _Column:
 
     @property
     def constant(self) -> bool:
-        return all(value == self.present[0] for value in self.present)
+        return len(set(self.present)) == 1
 
 
 @dataclass(eq=False)
@@ -145,16 +146,16 @@ class _Group:
 
 def _columns(family: Family, own: list[Program], cuts: list[tuple[Cut, ...]]) -> Iterator[_Column]:
     base = family.base
-    slots = [(member.path[-1] if member.path else "", None) for member in base.members]
-    slots += [("", place) for place, step in enumerate(base.steps) if step.term is not None]  # type: ignore[misc]
+    labels = [member.path[-1] if member.path else "" for member in base.members]
     numbers = [
         _leaf_values(family, program, missing) for program, missing in zip(own, cuts, strict=True)
     ]
     place = 0
-    for term, (label, step) in zip(base.terms, slots, strict=True):
+    # Terms beyond the members' are those of steps.
+    for term, label in itertools.zip_longest(base.terms, labels):
         for leaf in term.leaves():
             row = tuple(values[place] for values in numbers)
-            yield _Column(leaf, label, step is not None, row)
+            yield _Column(leaf, label or "", label is None, row)
             place += 1
 
 
@@ -182,7 +183,7 @@ def _group(columns: list[_Column]) -> list[_Group]:
             _join(groups, column)
     for column in columns:
         shares = column.leaf.kind in _SHARED_BY_PARTS and not column.in_forward
-        if None in column.row and (shares or not column.constant) and column.present:
+        if None in column.row and (shares or not column.constant):
             fitting = [g for g in groups.values() if _fits(column, g)]
             if fitting:
                 best = next((g for g in fitting if column.leaf.name in _names(g)), fitting[0])

@@ -23,8 +23,9 @@ def build_module(graph: Graph, init: HeNormal | None = None, seed: int | None = 
     Its state_dict has the graph's parameters, in shape and order. Weights are set by
     :func:`initialise`. Tracebacks and `inspect.getsource` show the source, which no file holds.
     """
-    source = emit_source(graph, init)
-    namespace = _compiled(graph, source)
+    namespace = _compiled(graph, emit_source(graph, init))
+    # The weights are set below, by the graph's roles and the seed.
+    namespace["initialise"] = lambda network: None
     with torch.device("meta"):
         module = cast("nn.Module", namespace[factory_name(graph)]())
     _check(graph, module)
@@ -73,11 +74,19 @@ def initialise(
             held = tensors[parameter.path]
             if parameter.role is Role.WEIGHT:
                 deviation = math.sqrt(2 / _fan(node, parameter, init or HeNormal()))
-                drawn = torch.empty(parameter.type.shape).normal_(0, deviation, generator=generator)
-                held.copy_(drawn)
+                _draw(held, deviation, generator)
             else:
                 held.fill_(_start(node, parameter))
     return module
+
+
+def _draw(held: torch.Tensor, deviation: float, generator: torch.Generator) -> None:
+    """Fill with N(0, deviation^2): the same numbers in every layout, precision and device."""
+    plain = held.dtype is torch.float32 and held.is_contiguous() and held.device.type == "cpu"
+    drawn = held if plain else torch.empty(held.shape)
+    drawn.normal_(0, deviation, generator=generator)
+    if not plain:
+        held.copy_(drawn)
 
 
 def _fan(node: Node, weight: Parameter, init: HeNormal) -> int:
