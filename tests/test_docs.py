@@ -50,3 +50,9 @@ def test_the_exit_codes_of_the_readme_are_the_programs() -> None:
         (d.CheckError, "a check failed"),
     ):
         assert f"{kind.exit_code} {words}" in text
+
+
+def test_every_diagnostic_is_listed() -> None:
+    cases = {path.name[:5] for path in (ROOT / "tests" / "cases").glob("E*.txt")}
+    listed = set(re.findall(r"^\| (E\d{4}) \|", (ROOT / "docs/diagnostics.md").read_text(), re.M))
+    assert listed == cases
