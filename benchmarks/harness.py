@@ -92,9 +92,22 @@ def measure_process(argv: Sequence[str], env: Mapping[str, str] | None = None) -
             tail = stderr.read().decode(errors="replace")[-2000:]
             raise RuntimeError(f"{' '.join(argv)} ended with {child.returncode}\n{tail}")
     unit = 1 if sys.platform == "darwin" else 1024  # what ru_maxrss counts in
-    ours = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    peak_bytes = usage.ru_maxrss * unit if usage.ru_maxrss > ours else None
+    child_bytes = usage.ru_maxrss * unit
+    peak_bytes = child_bytes if child_bytes > _own_peak_bytes(unit) else None
     return Run(seconds, peak_bytes, usage.ru_utime + usage.ru_stime)
+
+
+def _own_peak_bytes(unit: int) -> int:
+    """Most memory this process has had: what a child's count begins with.
+
+    From the kernel's account of our own memory where there is one: ru_maxrss also remembers the
+    process that started us.
+    """
+    try:
+        status = Path("/proc/self/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+    except (OSError, IndexError, ValueError):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def summary(seconds: Sequence[float]) -> dict[str, Any]:
