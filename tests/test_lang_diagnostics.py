@@ -98,3 +98,24 @@ def _codes() -> set[str]:
     """The codes in the compiler's own text."""
     sources = sorted((ROOT / "resnetc").rglob("*.py"))
     return {code for path in sources for code in re.findall(r'"([EW]\d{4})"', path.read_text())}
+
+
+# -------------------------------------------------------------------------------- docs/diagnostics
+
+
+DOCUMENT = (ROOT / "docs" / "diagnostics.md").read_text()
+
+
+def test_the_documents_explain_every_code() -> None:
+    rows = re.findall(r"^\| (\w+) \| (.+) \|$", DOCUMENT, re.M)
+    meanings = {code: meaning for code, meaning in rows if code != "code"}
+    assert list(meanings) == sorted(_codes())
+    assert all(meaning.endswith(".") for meaning in meanings.values())
+
+
+def test_the_documents_examples_are_what_the_compiler_says() -> None:
+    said = {text for path in CASES.glob("*.txt") for text in path.read_text()[:-1].split("\n\n")}
+    _, *examples = re.findall(r"^```text\n(.*?)\n```$", DOCUMENT, re.M | re.S)
+    assert [example[6:11] for example in examples] == sorted(_codes())
+    for example in examples:
+        assert example in said, "this example is out of date"
