@@ -97,6 +97,13 @@ def test_line_ends_and_the_last_line(ends: str) -> None:
     assert formatted("# only\n\n\n# comments") == "# only\n\n# comments\n"
 
 
+def test_the_reference_shows_the_layout() -> None:
+    text = (ROOT / "docs" / "language.md").read_text()
+    section = text[text.index("\n## Layout\n") :]
+    example = section[section.index("```rnet\n") + 8 :].partition("```")[0]
+    assert formatted(example) == example
+
+
 def test_a_syntax_mistake_is_the_compilers() -> None:
     with pytest.raises(CompileError, match="E0101"):
         formatted("network n {")
