@@ -119,3 +119,18 @@ def test_the_documents_examples_are_what_the_compiler_says() -> None:
     assert [example[6:11] for example in examples] == sorted(_codes())
     for example in examples:
         assert example in said, "this example is out of date"
+
+
+def test_the_readmes_example_is_what_the_compiler_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (example,) = re.findall(
+        r"^```\n(error.*?)\n```$", (ROOT / "README.md").read_text(), re.M | re.S
+    )
+    lines = dict(re.findall(r"^ *(\d+) \| (.*)$", example, re.M))
+    head = ["rnet 1", *[""] * 6, "network mine {", "  input 16x32x32"]
+    shown = [lines[str(number)] for number in range(len(head) + 1, len(head) + 1 + len(lines))]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my.rnet").write_text("\n".join([*head, *shown, "  }", "}", ""]))
+    (found,) = findings("my.rnet")
+    assert render(found) == example
