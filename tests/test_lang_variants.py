@@ -1,0 +1,188 @@
+"""Ambients, `with`, `set`, `--set`, and what a network says of itself."""
+
+from __future__ import annotations
+
+import pytest
+from spec_files import Folder, folder, ops, output, weights
+
+from resnetc.diagnostics import CompileError
+from resnetc.driver import check_file, load
+
+__all__ = ["folder"]
+
+
+# ----------------------------------------------------------------------------- ambients and `with`
+
+
+FAMILY = """
+block unit(w: int) { residual { c: conv(3x3, w) -> b: norm } }
+network base { input 4x8x8  l: unit(8) * 2 }
+network given(shortcut: shortcut = A) { input 4x8x8  l: unit(8) * 2 }
+"""
+
+
+def kinds(folder: Folder, text: str) -> list[str]:
+    return [op for op in ops(folder.graph(FAMILY + text)) if op not in ("input", "conv2d")]
+
+
+def test_with_rebinds_ambients_everywhere_inside(folder: Folder) -> None:
+    assert "add" not in kinds(folder, "network n = base with shortcut = plain")
+    assert "batchnorm" not in kinds(folder, "network n = base with norm = none, shortcut = A")
+    assert set(kinds(folder, "network n = base with act = sigmoid")) >= {"sigmoid"}
+    graph = folder.graph(FAMILY + "network n = base with conv = conv2d(bias=true)")
+    assert "l.0.c.bias" in graph.parameters
+    graph = folder.graph(FAMILY + "network n = base with norm = batchnorm(eps=1e-3, gamma=0)")
+    assert {node.op.eps for node in graph if node.op.name == "batchnorm"} == {1e-3}
+
+
+def test_who_sets_the_shortcut(folder: Folder) -> None:
+    """Argument before nearest `set`, before the network's `with` or parameter, before default."""
+    projections = "downsample.0.weight"
+
+    def projected(text: str) -> list[str]:
+        paths = weights(folder.graph(FAMILY + text))
+        return [path.removesuffix("." + projections) for path in paths if projections in path]
+
+    assert projected("network n = base") == ["l.0"]  # the ambient's default, B
+    assert projected("network n = given") == []  # the parameter's default, A
+    assert projected("network n = given with shortcut = C") == ["l.0", "l.1"]
+    assert projected("network n = given(C)") == ["l.0", "l.1"]
+    assert projected("network m = given with shortcut = C\nnetwork n = m with shortcut = B") == [
+        "l.0"
+    ]
+    body = "network n(shortcut: shortcut = plain) {{ input 4x8x8  a: unit(8)  {}  z: unit(16) }}"
+    assert projected(body.format("")) == []
+    assert projected(body.format("set shortcut = C")) == ["z"]
+    assert projected(body.format("s: seq { set shortcut = C  unit(8) }")) == ["s.0"]
+    assert projected(body.format("s: seq { set shortcut = C  set shortcut = A  unit(8) }")) == []
+    assert projected(body.format("group { set shortcut = C }")) == []
+    assert projected(body.format("if true { set shortcut = C  q: unit(8) }")) == ["q"]
+    direct = "network n { input 4x8x8  set shortcut = A  residual(shortcut=C) { c: conv(3x3) } }"
+    assert projected(direct) == ["downsample.0.weight"]
+
+
+def test_a_set_in_a_block_ends_with_it(folder: Folder) -> None:
+    text = """
+block inner { set act = sigmoid  a: conv(3x3) -> act }
+network n { input 4x8x8  inner  act }
+"""
+    assert ops(folder.graph(text)) == ["input", "conv2d", "sigmoid", "relu"]
+
+
+def test_ambients_of_ones_own(folder: Folder) -> None:
+    lib = """
+ambient pool: layer = maxpool(3x3, stride=2)
+block stem { c: conv(3x3)  pool }
+network base { input 4x8x8  stem }
+"""
+    assert "maxpool" in ops(folder.graph(lib + "network n = base"))
+    folder.write(lib, "lib.rnet")
+    text = "use lib { base, pool }\nnetwork n = base with pool = avgpool(2x2, stride=2, pad=0)"
+    assert "avgpool" in ops(folder.graph(text))
+
+
+def test_an_override_without_effect_is_a_mistake(folder: Folder) -> None:
+    shadowed = """
+network base { set shortcut = A  input 4x8x8  residual { c: conv(3x3) } }
+network n = base with shortcut = plain
+"""
+    assert folder.codes(shadowed) == ["E0405"]
+    assert folder.codes(FAMILY + "network n = base with act = relu, conv = conv2d") == []
+    unused = "network base { input 4x8x8  c: conv(3x3) }\nnetwork n = base with norm = none"
+    assert folder.codes(unused) == ["E0405"]
+    partly = """
+network base { input 4x8x8  a: norm  set norm = batchnorm  b: norm }
+network n = base with norm = none
+"""
+    assert folder.codes(partly) == []
+    later = "network m = base with shortcut = C\nnetwork n = m with shortcut = A\n"
+    assert folder.codes(FAMILY + later) == []
+    with pytest.raises(CompileError, match="E0405"):
+        load(folder.write("network n { input 4x8x8  c: conv(3x3) }"), {"act": "relu"})
+
+
+def test_variants_inherit_parameters_and_derived_values_follow(folder: Folder) -> None:
+    text = """
+network base(width: int, deep: int = 2, half: int = width // 2) {
+  input 4x8x8
+  let twice = 2 * width
+  a: conv(1x1, twice)
+  b: conv(1x1, half) * deep
+}
+network one = base(8)
+network two = one with width = 16
+network n = two with deep = 1
+"""
+    graph = folder.graph(text)
+    shapes = {path: p.type.shape[0] for path, p in graph.parameters.items()}
+    assert shapes == {"a.weight": 32, "b.0.weight": 8}
+    assert folder.net(text).parameters == ("width", "deep", "half")
+    assert check_file(folder.write(text)).templates == ("base",)
+
+
+def test_settings_from_outside(folder: Folder) -> None:
+    text = """
+const wide = 12
+block small(w: int) { c: conv(3x3, w) }
+network n(unit: block = small, widths: list[int] = [2], p: ratio = 10%) {
+  input 4x8x8
+  l: seq { for w in widths { unit(w) } }
+  dropout(p)
+  expect params = 72
+}
+"""
+    file = folder.write(text)
+    net = load(file)
+    assert net.settings == {}
+    changed = load(file, {"widths": "[wide, 2 * wide]", "p": "50%"})
+    assert output(changed.graph) == (24, 8, 8)
+    assert changed.settings == {"widths": "[wide, 2 * wide]", "p": "50%"}
+    assert load(file, widths=[3, 4]).graph.hash == load(file, {"widths": "[3, 4]"}).graph.hash
+    assert net.bind(widths=(3, 4)).graph.hash == load(file, widths=[3, 4]).graph.hash
+    assert load(file, p=0.25).graph.hash == load(file, {"p": "25%"}).graph.hash
+    for settings, code in [
+        ({"width": "3"}, "E0203"),
+        ({"widths": "3"}, "E0301"),
+        ({"widths": "[3"}, "E0101"),
+        ({"widths": "nosuch"}, "E0201"),
+        ({"p": "2.0"}, "E0301"),
+        ({"shortcut": "A"}, "E0405"),
+    ]:
+        with pytest.raises(CompileError, match=code):
+            load(file, settings)
+
+
+# --------------------------------------------------------------------------- require, expect, meta
+
+
+def test_require_expect_and_meta(folder: Folder) -> None:
+    text = """
+network n(depth: int = 8) {
+  require depth mod 2 == 0, "depth {depth} is odd"
+  input 4x8x8
+  c: conv(3x3, depth)
+  expect params = 288, macs = 18_432, output = 8x8x8
+  meta { paper = "table1"  rows = [1, 2]  deep = true }
+}
+"""
+    net = folder.net(text)
+    assert net.meta == {"paper": "table1", "rows": [1, 2], "deep": True}
+    with pytest.raises(CompileError, match="depth 7 is odd"):
+        folder.net(text, {"depth": "7"})
+    folder.net(text, {"depth": "10"})  # what is bound from outside frees it from `expect`
+    for wrong in ("params = 289", "macs = 1", "output = 8x8x9", "output = 8"):
+        changed = text.replace("params = 288, macs = 18_432, output = 8x8x8", wrong)
+        assert folder.codes(changed) == ["E0501"], wrong
+    # A template's own facts hold for every network derived from it.
+    assert folder.codes(text + "network m = n with depth = 10") == ["E0501"] * 3
+
+
+def test_a_variant_has_facts_of_its_own(folder: Folder) -> None:
+    text = """
+network base(w: int) { input 4x8x8  c: conv(3x3, w)  meta { family = "x"  width = w } }
+network a = base(2) { expect params = 72  meta { width = 20 } }
+network b = a with w = 3 { expect params = 108 }
+"""
+    report = check_file(folder.write(text))
+    assert report.findings == ()
+    assert report.meta == {"a": {"family": "x", "width": 20}, "b": {"family": "x", "width": 3}}
