@@ -12,6 +12,7 @@ memory layout and in channels_last.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -103,6 +104,7 @@ def measure(name: str, layout: str, rounds: int) -> dict[str, Any]:
         for key, module in modules.items()
     }
     times = harness.interleave(steps, rounds, warmup=2)
+    print(f"{name}, {layout}: done", file=sys.stderr)
     return {
         "batch": batch,
         "input": "x".join(map(str, shape)),
