@@ -19,7 +19,7 @@ from resnetc.lang.modules import Module
 from resnetc.lang.structures import STRUCTURES
 from resnetc.lang.values import TYPES, Bound
 
-_IN_BLOCK = frozenset({"input", "here", "index", "first", "last"})
+_IN_BLOCK = frozenset({"input", "here"})
 _IN_POLICY = frozenset({"input", "output", "here", "stride", "changed"})
 
 

@@ -40,7 +40,6 @@ class Structures:
             site.here = place.here
             return
         place = site.branch(site.here)
-        place.counter = None
         if component is not None:
             place = open_block(self.record, call.name, component, site, span)
         if call.name == "residual":
