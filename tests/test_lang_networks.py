@@ -100,11 +100,38 @@ def test_a_block_sees_its_parameters_and_file_only(folder: Folder) -> None:
     assert output(graph) == (6, 8, 8)
 
 
+@pytest.mark.parametrize(
+    ("text", "codes"),
+    [
+        ("fn f(x: int) -> int = index", ["E0201"]),
+        ("fn f(x: int) -> int = here.channels", ["E0201"]),
+        ("block b { c: conv(3x3, index + 1) }", ["E0201"]),
+        ("block b { c: conv(3x3, index + 1) * 2 }", []),
+        ("block b { c: seq { conv(3x3, index + 1) } * 2 }", []),
+        ('block b { "{index}": conv(3x3) * 2 }', []),
+        ("block b { relu * index }", ["E0201"]),
+        ("block b { c: conv(3x3, here.channels)  d: conv(3x3, input.channels) }", []),
+        ("block b { c: conv(3x3, output.channels) }", ["E0201"]),
+        ("shortcut s { | [if first] relu }", ["E0201"]),
+        ("shortcut s { | [if changed] conv(1x1, output.channels, stride=stride) }", []),
+        ("network t(w: int) { conv(3x3, stride) }", ["E0201"]),
+        ("const c = input", ["E0201"]),
+    ],
+)
+def test_what_is_known_where(folder: Folder, text: str, codes: list[str]) -> None:
+    """Seen in what nothing uses, too."""
+    assert folder.codes(text) == codes
+
+
 def test_lets_stay_in_their_body(folder: Folder) -> None:
     assert folder.codes("network n { input 4x8x8  if true { let a = 3 }  conv(3x3, a) }") == [
         "E0201"
     ]
     assert output(folder.body("let a = 3  if true { let a = 5 }  conv(3x3, a)")) == (3, 8, 8)
+    assert output(folder.body("let a = 3  for i in 0..2 { let a = 5 }  conv(3x3, a)")) == (3, 8, 8)
+    assert output(folder.body("let i = 3  for i in 0..2 { relu }  conv(3x3, i)")) == (3, 8, 8)
+    assert output(folder.body("let a = 3  seq { let a = 5 }  conv(3x3, a)")) == (3, 8, 8)
+    assert ops(folder.body("for i in 0..1 { set act = sigmoid }  act"))[-1] == "relu"
     assert output(folder.body("let a = 3  if true { let a = a + 5  conv(3x3, a) }")) == (8, 8, 8)
 
 
