@@ -177,9 +177,11 @@ def _assert_same_gradients(
     b = torch.autograd.grad(sum(expected.values()), references, allow_unused=True)
     names = [f"input {i}" for i in range(len(mine))] + list(named)
     largest = max((t.abs().max().item() for t in b if t is not None and t.numel()), default=1)
+    # What is zero but for rounding, as the gradient of a bias before a norm, is noise on the scale
+    # of the larger ones it is the difference of.
+    floor = 1e-2 * largest
     for name, x, y in zip(names, a, b, strict=True):
         x, y = (torch.zeros(()) if t is None else t for t in (x, y))
-        if y.abs().max() > 1e-9 * largest:
-            assert_close(x, y, f"gradient of {name}", tolerance)
-        else:
-            assert x.abs().max() <= tolerance * largest, f"gradient of {name}"
+        error = (x - y).abs().max().item()
+        scale = max(y.abs().max().item(), floor)
+        assert error <= tolerance * scale, f"gradient of {name}: off by {error} of {scale}"
