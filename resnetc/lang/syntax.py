@@ -8,146 +8,23 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from resnetc.diagnostics import Source, Span
-
-# ----------------------------------------------------------------------------------- expressions
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Expr:
-    """Base of expressions."""
-
-    span: Span
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Literal(Expr):
-    """int, float, bool, str, None, a size (tuple of ints) or a `Percent`."""
-
-    value: object
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Template(Expr):
-    """A string with `{expressions}`; parts are str or Expr."""
-
-    parts: tuple[str | Expr, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Name(Expr):
-    """A name."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Attr(Expr):
-    """`base.name`."""
-
-    base: Expr
-    name: str
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Index(Expr):
-    """`base[index]`."""
-
-    base: Expr
-    index: Expr
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Slice(Expr):
-    """`base[start:stop]`."""
-
-    base: Expr
-    start: Expr | None
-    stop: Expr | None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Arg:
-    """One argument of a call; `name` is None for a positional one."""
-
-    span: Span
-    name: str | None
-    value: Expr
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Apply(Expr):
-    """`callee(args)`: a function call, or a layer with some arguments bound."""
-
-    callee: Expr
-    args: tuple[Arg, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ListExpr(Expr):
-    """`[a, b]`."""
-
-    items: tuple[Expr, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Comprehension(Expr):
-    """`[item for targets in iterable if condition]`."""
-
-    item: Expr
-    targets: tuple[str, ...]
-    iterable: Expr
-    condition: Expr | None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Unary(Expr):
-    """`-x` or `not x`."""
-
-    operator: str
-    operand: Expr
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Binary(Expr):
-    """Arithmetic, comparison, `and`, `or`, and the range `a..b` (operator "..")."""
-
-    operator: str
-    left: Expr
-    right: Expr
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Cond(Expr):
-    """`if test then yes else no`."""
-
-    test: Expr
-    yes: Expr
-    no: Expr
-
-
-# ----------------------------------------------------------------------------- types, parameters
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TypeExpr:
-    """A type as written: `name` or `list[item]` or an enum of strings, perhaps optional."""
-
-    span: Span
-    name: str
-    item: TypeExpr | None = None
-    choices: tuple[str, ...] = ()
-    optional: bool = False
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Param:
-    """One declared parameter."""
-
-    span: Span
-    name: str
-    type: TypeExpr
-    default: Expr | None
-
+from resnetc.lang.expressions import Apply as Apply
+from resnetc.lang.expressions import Arg as Arg
+from resnetc.lang.expressions import Attr as Attr
+from resnetc.lang.expressions import Binary as Binary
+from resnetc.lang.expressions import Comprehension as Comprehension
+from resnetc.lang.expressions import Cond as Cond
+from resnetc.lang.expressions import Expr as Expr
+from resnetc.lang.expressions import Index as Index
+from resnetc.lang.expressions import ListExpr as ListExpr
+from resnetc.lang.expressions import Literal as Literal
+from resnetc.lang.expressions import Name as Name
+from resnetc.lang.expressions import Param as Param
+from resnetc.lang.expressions import Percent as Percent
+from resnetc.lang.expressions import Slice as Slice
+from resnetc.lang.expressions import Template as Template
+from resnetc.lang.expressions import TypeExpr as TypeExpr
+from resnetc.lang.expressions import Unary as Unary
 
 # ------------------------------------------------------------------------------------ statements
 
@@ -449,7 +326,3 @@ class File:
     uses: tuple[Use, ...]
     decls: tuple[Decl, ...]
     docs: dict[str, str] = field(default_factory=dict)
-
-
-class Percent(float):
-    """A ratio as written: `20%` is `Percent(0.2)`."""
