@@ -16,6 +16,7 @@ from resnetc.lang.budget import room
 from resnetc.lang.evaluate import Env, Evaluator, checked
 from resnetc.lang.expectations import Expectation
 from resnetc.lang.mistake import Abandon, Mistake, Poisoned
+from resnetc.lang.observe import Observer
 from resnetc.lang.place import Placer
 from resnetc.lang.record import CheckedNetwork, Recorder
 from resnetc.lang.requirement import unmet
@@ -27,9 +28,11 @@ from resnetc.shapes import TensorType
 
 
 class Elaborator:
-    """Elaborates one network. `findings` fills as it goes."""
+    """Elaborates one network. `findings` fills as it goes; `observe` is told of every step."""
 
-    def __init__(self, derived: Derived, evaluator: Evaluator) -> None:
+    def __init__(
+        self, derived: Derived, evaluator: Evaluator, observe: Observer | None = None
+    ) -> None:
         self.derived = derived
         self.evaluate = evaluator
         self.record = Recorder()
@@ -37,7 +40,7 @@ class Elaborator:
         self.expectations: list[Expectation] = []
         self.meta: dict[str, object] = {}
         self.outputs: dict[str, int] = {}
-        self._placer = Placer(evaluator, self.record, self._statements)
+        self._placer = Placer(evaluator, self.record, self._statements, observe)
         self._settings: dict[str, s.Setting] = {}
         self._overrides: dict[str, object] = {}
         self._by_type: dict[type[s.Stmt], Callable[[Any, Env, Site], None]] = {

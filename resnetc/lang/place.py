@@ -9,6 +9,7 @@ from resnetc.diagnostics import Label, Span
 from resnetc.lang import syntax as s
 from resnetc.lang.evaluate import Env, Evaluator
 from resnetc.lang.mistake import Abandon, Mistake, Poisoned
+from resnetc.lang.observe import Observer, Row
 from resnetc.lang.record import MAX_NODES, Recorder, join
 from resnetc.lang.site import Counter, Flowing, Opened, Site
 from resnetc.lang.structures import STRUCTURES, Run, Structures, open_block
@@ -29,19 +30,27 @@ MAX_BLOCK_DEPTH = 32
 
 
 class Placer:
-    """Places rows of layers. `run` elaborates the statements of a body."""
+    """Places rows of layers. `run` elaborates the statements of a body; `observe` is told of every
+    step."""
 
-    def __init__(self, evaluate: Evaluator, record: Recorder, run: Run) -> None:
+    def __init__(
+        self, evaluate: Evaluator, record: Recorder, run: Run, observe: Observer | None = None
+    ) -> None:
         self.evaluate = evaluate
         self.record = record
+        self._observe = observe
         self._run = run
         self._structures = Structures(evaluate, record, run, self._call)
         self._sites: list[s.Call] = []
 
     def chain(self, chain: s.Chain, env: Env, site: Site) -> None:
         for step in chain.steps:
+            before = len(self.record.ops)
             self._step(step, env, site)
             env.names["here"] = site.here
+            if self._observe is not None:
+                ops = tuple(self.record.ops[before:])
+                self._observe(Row(step.span, site.path, site.here, ops))
 
     def _step(self, step: s.Step, env: Env, site: Site) -> None:
         if isinstance(step.core, s.From):
