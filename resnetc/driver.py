@@ -8,7 +8,7 @@ Network   .graph .cost .recipe      what the compiler knows
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ from resnetc.lang.elaborate import Elaborator
 from resnetc.lang.evaluate import Env, Evaluator
 from resnetc.lang.mistake import Mistake
 from resnetc.lang.modules import Definition, Program, load_program, read_source
+from resnetc.lang.observe import Observer
 from resnetc.lang.parser import parse_expression
 from resnetc.lang.recipe import read_recipe
 from resnetc.lang.values import show
@@ -165,19 +166,31 @@ def check_file(reference: str | Path) -> FileReport:
     """Check everything in a file, or one network of it; all mistakes come at once."""
     found = find(str(reference))
     program = load_program(read_source(found.path, found.shown), found.path)
+    return check_program(program, [choose(program, found)] if found.network else None)
+
+
+def check_program(
+    program: Program,
+    chosen: list[Definition] | None = None,
+    watch: Callable[[str], Observer] | None = None,
+) -> FileReport:
+    """Check everything in a program's file, or the chosen networks of it.
+
+    `watch` makes the onlooker of a network's elaboration, by the network's name.
+    """
     findings = [*program.findings, *check_module(program.entry)]
     networks: dict[str, Graph] = {}
     meta: dict[str, dict[str, object]] = {}
     templates = []
-    chosen = [choose(program, found)] if found.network else _networks(program)
-    for definition in chosen:
+    for definition in _networks(program) if chosen is None else chosen:
+        name = definition.decl.name
         try:
             derived, evaluate = _derive(definition, {}, template_fits=True)
             if needs(derived):
-                templates.append(definition.decl.name)
+                templates.append(name)
                 continue
-            checked = Elaborator(derived, evaluate).run()
-            networks[checked.name], meta[checked.name] = lower(checked), checked.meta
+            checked = Elaborator(derived, evaluate, watch(name) if watch else None).run()
+            networks[name], meta[name] = lower(checked), checked.meta
         except CompileError as error:
             findings += error.diagnostics
     recipes = list(program.entry.own((s.Recipe, s.RecipeVariant)))

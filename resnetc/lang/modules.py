@@ -98,22 +98,35 @@ def decode_source(data: bytes, name: str) -> Source:
         raise CompileError(Diagnostic("E0109", "a spec is UTF-8 text", label)) from None
 
 
-def load_program(source: Source, path: Path) -> Program:
+class Files:
+    """Where imported files are read, and how files are parsed; an editor has texts of its own."""
+
+    def read(self, path: Path, name: str) -> Source:
+        """The text of an imported file; raises as :func:`read_source`."""
+        return read_source(path, name)
+
+    def parse(self, source: Source) -> s.File:
+        """The syntax tree of a file; raises CompileError."""
+        return parse(source)
+
+
+def load_program(source: Source, path: Path, files: Files | None = None) -> Program:
     """The file and all it imports. Raises CompileError for a mistake of syntax in any of them."""
-    loader = _Loader(path.parent)
+    loader = _Loader(path.parent, files or Files())
     entry = loader.load(source, path)
     return Program(entry, loader.modules, loader.findings)
 
 
 class _Loader:
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, files: Files) -> None:
         self.root = root
+        self.files = files
         self.modules: dict[Path, Module] = {}
         self.findings: list[Diagnostic] = []
         self._loading: list[Path] = []
 
     def load(self, source: Source, path: Path) -> Module:
-        module = Module(path, parse(source))
+        module = Module(path, self.files.parse(source))
         self.modules[path.resolve()] = module
         self._loading.append(path.resolve())
         prelude = self._prelude(path)
@@ -131,7 +144,9 @@ class _Loader:
         if path.resolve() == prelude_path:
             return None
         known = self.modules.get(prelude_path)
-        return known or self.load(read_source(prelude_path, _shown(prelude_path)), prelude_path)
+        if known is not None:
+            return known
+        return self.load(self.files.read(prelude_path, _shown(prelude_path)), prelude_path)
 
     def _declare(self, module: Module) -> None:
         """Enter the file's own names; they may hide the prelude's, but no imported one."""
@@ -175,7 +190,7 @@ class _Loader:
                     "E0602", f"more than {MAX_MODULES} files are imported", use.module_span
                 )
                 return
-            target = self.load(read_source(path, _shown(path)), path)
+            target = self.load(self.files.read(path, _shown(path)), path)
         for imported in use.names:
             self._import_name(module, target, imported)
 
