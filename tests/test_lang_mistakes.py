@@ -146,20 +146,28 @@ def test_findings_for_machines(folder: Folder) -> None:
             "column": 11,
             "end_line": 2,
             "end_column": 15,
+            "start": 34,
+            "end": 38,
             "text": "a ratio lies between 0% and 100%",
         },
         "secondary": [],
         "notes": [],
+        "instance": None,
         "help": {
             "text": "write `20%`",
-            "edit": {
-                "file": str(folder.path / "x.rnet"),
-                "line": 2,
-                "column": 11,
-                "end_line": 2,
-                "end_column": 15,
-                "replacement": "20%",
-            },
+            "sure": True,
+            "edits": [
+                {
+                    "file": str(folder.path / "x.rnet"),
+                    "line": 2,
+                    "column": 11,
+                    "end_line": 2,
+                    "end_column": 15,
+                    "start": 34,
+                    "end": 38,
+                    "replacement": "20%",
+                }
+            ],
         },
     }
 
