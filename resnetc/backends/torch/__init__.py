@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 from resnetc.backends.torch.source import emit_source
 
 if TYPE_CHECKING:
-    from resnetc.backends.torch.live import build_module, initialise
+    from resnetc.backends.torch.live import blank_module, build_module, initialise
 
-__all__ = ["build_module", "emit_source", "initialise"]
+__all__ = ["blank_module", "build_module", "emit_source", "initialise"]
 
 
 def __getattr__(name: str) -> Any:
-    """`build_module` and `initialise` need torch; writing source does not."""
+    """All but writing source needs torch."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from resnetc.backends.torch import live

@@ -23,13 +23,21 @@ def build_module(graph: Graph, init: HeNormal | None = None, seed: int | None = 
     Its state_dict has the graph's parameters, in shape and order. Weights are set by
     :func:`initialise`. Tracebacks and `inspect.getsource` show the source, which no file holds.
     """
+    return initialise(blank_module(graph, init).to_empty(device="cpu"), graph, init, seed)
+
+
+def blank_module(graph: Graph, init: HeNormal | None = None) -> nn.Module:
+    """The same module without weights: its tensors are on torch's `meta` device.
+
+    `load_state_dict(state, assign=True)` gives it weights without a copy.
+    """
     namespace = _compiled(graph, emit_source(graph, init))
-    # The weights are set below, by the graph's roles and the seed.
+    # Weights are set afterwards, by the graph's roles and the seed.
     namespace["initialise"] = lambda network: None
     with torch.device("meta"):
         module = cast("nn.Module", namespace[factory_name(graph)]())
     _check(graph, module)
-    return initialise(module.to_empty(device="cpu"), graph, init, seed)
+    return module
 
 
 def _compiled(graph: Graph, source: str) -> dict[str, Any]:
