@@ -67,7 +67,7 @@ def assert_clean(text: str) -> None:
     assert "\n\n\n" not in text
     tokens = lexed(text)
     for token, follower in pairwise(tokens):
-        if token == "," and follower in (")", "]", "}"):
+        if token in (",", ";") and follower in (")", "]", "}"):
             assert "\n" in text[token.end_pos : follower.start_pos], "a last comma in one line"
 
 

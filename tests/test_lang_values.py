@@ -11,10 +11,11 @@ import resnetc
 from resnetc import resources
 from resnetc.diagnostics import Source, UsageError
 from resnetc.lang import syntax as s
+from resnetc.lang.convert import Mismatch, convert
 from resnetc.lang.evaluate import Env, Evaluator
 from resnetc.lang.modules import Module
 from resnetc.lang.parser import parse, parse_expression
-from resnetc.lang.values import Mismatch, convert, show
+from resnetc.lang.values import show
 from resnetc.ops import PRIMITIVES
 
 EMPTY = Module(Path("x"), parse(Source("x", "")))
@@ -99,6 +100,15 @@ def value(text: str) -> object:
         ("3x224x224", (3, 224, 224)),
         ("3x5.height", 3),
         ("3x5.width", 5),
+        ("[r.a for r in table (a, b) [1, 2; 3, 4]]", [1, 3]),
+        ("[r.b for r in table (a, b,) [1, 2; 3, 4;] if r.a == 3]", [4]),
+        ("table (a) [1; 2][1].a", 2),
+        ("table (a) [1; 2][1:] == table (a) [2]", True),
+        ("table (a, b) [1, 2] == table (b, a) [2, 1]", True),
+        ("table (a) [1] == table (b) [1]", False),
+        ("[r.a for i, r in enumerate(table (a) [5; 6]) if i > 0]", [6]),
+        ("table (block, use) [1, 2][0].use", 2),
+        ('"{table (a, b) [1, true]}"', "[{a = 1, b = true}]"),
     ],
 )
 def test_expressions(text: str, expected: object) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from resnetc.diagnostics import Span
 from resnetc.lang.mistake import Abandon, Mistake
+from resnetc.lang.values import Record
 
 MAX_LIST = 10_000
 MAX_ITEMS = 100_000
@@ -49,9 +50,9 @@ class Budget:
 
     def value(self, value: object, span: Span) -> None:
         """Count a value that is made, copied, compared or shown; refuse an oversized list."""
-        if not isinstance(value, list):
+        if not isinstance(value, list | Record):
             return
-        total, depth = _extent(value)
+        total, depth = _extent(_items(value))
         if total > MAX_ITEMS:
             raise Mistake("E0605", f"the lists in this list hold over {MAX_ITEMS:,} items", span)
         if depth > MAX_LIST_DEPTH:
@@ -68,12 +69,16 @@ def _extent(items: Sequence[object]) -> tuple[int, int]:
     """Items and depth of a list whose inner lists are within the budget; stops counting above."""
     total, depth = len(items), 1
     for item in items:
-        if isinstance(item, list):
-            inner, levels = _extent(item)
+        if isinstance(item, list | Record):
+            inner, levels = _extent(_items(item))
             total, depth = total + inner, max(depth, levels + 1)
             if total > MAX_ITEMS:
                 break
     return total, depth
+
+
+def _items(value: list[object] | Record) -> Sequence[object]:
+    return list(value.cells.values()) if isinstance(value, Record) else value
 
 
 @contextlib.contextmanager

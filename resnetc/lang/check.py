@@ -17,6 +17,7 @@ from resnetc.lang.evaluate import Env, Evaluator
 from resnetc.lang.mistake import Mistake, Poisoned, unknown_name
 from resnetc.lang.modules import Module
 from resnetc.lang.structures import STRUCTURES
+from resnetc.lang.tables import misfit
 from resnetc.lang.values import TYPES, Bound
 
 _IN_BLOCK = frozenset({"input", "here"})
@@ -124,6 +125,8 @@ class _Checker:
         if isinstance(statement, s.Chain):
             for step in statement.steps:
                 self.step(step, local)
+        elif isinstance(statement, s.Aux):
+            self.statement(statement.chain, _nested(local))
         elif isinstance(statement, s.Let):
             self.expression(statement.value, local)
             self.targets(statement.targets, statement.span)
@@ -201,12 +204,21 @@ class _Checker:
             inner = local | set(expr.targets)
             self.expression(expr.condition, inner)
             self.expression(expr.item, inner)
+        elif isinstance(expr, s.Table):
+            self.table(expr, local)
         elif isinstance(expr, s.Apply):
             self.expression(expr.callee, local)
             self.arguments(expr.args, local)
         else:
             for child in _expressions(expr):
                 self.expression(child, local)
+
+    def table(self, table: s.Table, local: set[str]) -> None:
+        problem = misfit(table)
+        if problem is not None:
+            self.findings.append(Mistake.of(problem).diagnostic)
+        for row in table.rows:
+            self.expression(row, local)
 
     def name(self, expr: s.Name, local: set[str]) -> None:
         module = self.module

@@ -12,15 +12,16 @@ from resnetc.lang import syntax as s
 from resnetc.lang.bind import bind_arguments, misplaced_argument
 from resnetc.lang.budget import CALL, Budget
 from resnetc.lang.builtins import FUNCTIONS
+from resnetc.lang.convert import Mismatch, convert
 from resnetc.lang.mistake import Mistake, Poisoned, unknown_name
 from resnetc.lang.modules import Definition, Module
-from resnetc.lang.operators import arithmetic, finite
+from resnetc.lang.operators import arithmetic, finite, join_lists
+from resnetc.lang.tables import misfit, record
 from resnetc.lang.values import (
     Bound,
     Comparison,
     Function,
     Layer,
-    Mismatch,
     NetworkValue,
     Poison,
     Policy,
@@ -30,7 +31,6 @@ from resnetc.lang.values import (
     a_type,
     attribute,
     attributes,
-    convert,
     show,
     type_name,
 )
@@ -85,6 +85,7 @@ class Evaluator:
             s.Apply: self._apply,
             s.ListExpr: self._list,
             s.Comprehension: self._comprehension,
+            s.Table: self._table,
             s.Unary: self._unary,
             s.Binary: self._binary,
             s.Cond: self._cond,
@@ -330,6 +331,16 @@ class Evaluator:
         self.budget.value(result, expr.span)
         return result
 
+    def _table(self, expr: s.Table, env: Env) -> list[object]:
+        problem = misfit(expr)
+        if problem is not None:
+            raise Mistake.of(problem)
+        made: list[object] = [
+            record(expr, [self(cell, env) for cell in row.items]) for row in expr.rows
+        ]
+        self.budget.value(made, expr.span)
+        return made
+
     # ---- operators
 
     def _cond(self, expr: s.Cond, env: Env) -> object:
@@ -358,7 +369,7 @@ class Evaluator:
             same = isinstance(left, bool) is isinstance(right, bool) and left == right
             return same is (expr.operator == "==")
         if isinstance(left, list) and isinstance(right, list | int):
-            return self._join(expr, left, right)
+            return join_lists(expr, left, right, self.budget)
         operands = (left, right)
         if any(isinstance(v, bool) or not isinstance(v, int | float) for v in operands):
             shown = f"{type_name(left)} and {type_name(right)}"
@@ -372,20 +383,6 @@ class Evaluator:
         if expr.operator not in ("<", "<=", ">", ">=") or not isinstance(number, float):
             raise Mistake("E0307", f"a condition compares `{metric}` by < or >", expr.span)
         return Comparison(metric, expr.operator, float(number))
-
-    def _join(self, expr: s.Binary, left: list[object], right: object) -> list[object]:
-        """`list + list` and `list * int`, sized before they are made."""
-        if expr.operator == "+" and isinstance(right, list):
-            size = len(left) + len(right)
-        elif expr.operator == "*" and isinstance(right, int):
-            size = len(left) * right
-        else:
-            shown = f"{type_name(left)} and {type_name(right)}"
-            raise Mistake("E0307", f"`{expr.operator}` cannot take {shown}", expr.span)
-        self.budget.length(size, expr.span)
-        joined = left + right if isinstance(right, list) else left * int(right)
-        self.budget.value(joined, expr.span)
-        return joined
 
 
 def checked(value: object, type_: s.TypeExpr, span: Span) -> object:

@@ -95,6 +95,22 @@ class Comprehension(Expr):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Column:
+    """The name of a table's column."""
+
+    span: Span
+    name: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table(Expr):
+    """`table (k, out) [3, 16; 5, 24]`: a record for each row."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[ListExpr, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Unary(Expr):
     """`-x` or `not x`."""
 

@@ -36,7 +36,7 @@ def format_source(source: Source) -> str:
 
 
 def significant(tree: lark.Tree[lark.Token]) -> list[str]:
-    """The tokens of a file without the commas that end lists."""
+    """The tokens of a file without the commas and semicolons that end lists."""
     texts = [str(token) for token in tokens_of(tree)]
-    kept = [left for left, right in pairwise(texts) if not (left == "," and right in ")]}")]
+    kept = [left for left, right in pairwise(texts) if not (left in (",", ";") and right in ")]}")]
     return kept + texts[-1:]

@@ -58,6 +58,14 @@ class Suffix:
 
 
 @dataclass(frozen=True, slots=True)
+class Fitting:
+    """A text where it fits in the line, else another document."""
+
+    text: str
+    otherwise: Doc
+
+
+@dataclass(frozen=True, slots=True)
 class Tab:
     """Two spaces, or more to stand under the tab of the line above."""
 
@@ -74,7 +82,19 @@ class Group:
         object.__setattr__(self, "forced", _has_comment(content))
 
 
-Doc = str | Line | Indent | Block | IfBroken | Comment | Suffix | Tab | Group | Sequence["Doc"]
+Doc = (
+    str
+    | Line
+    | Indent
+    | Block
+    | IfBroken
+    | Comment
+    | Suffix
+    | Fitting
+    | Tab
+    | Group
+    | Sequence["Doc"]
+)
 HARD = Line(None)
 
 
@@ -85,7 +105,7 @@ def _has_comment(doc: Doc) -> bool:
         return _has_comment(doc.content)
     if isinstance(doc, IfBroken):
         return _has_comment(doc.broken)
-    if isinstance(doc, str | Block | Line | Tab):
+    if isinstance(doc, str | Block | Line | Fitting | Tab):
         return False
     return isinstance(doc, Comment | Suffix) or any(map(_has_comment, doc))
 
@@ -122,6 +142,9 @@ def print_doc(doc: Doc) -> str:
         elif isinstance(doc, Tab):
             row.tab = len(row.text) if broken else None
             row.text += "  "
+        elif isinstance(doc, Fitting):
+            fits = len(row.text) + len(doc.text) < WIDTH
+            stack.append((indent, broken, doc.text if fits else doc.otherwise))
         elif isinstance(doc, Comment):
             row.text += doc.text
         elif isinstance(doc, Suffix):
@@ -135,8 +158,10 @@ def print_doc(doc: Doc) -> str:
 
 
 def _parts(
-    indent: int, broken: bool, doc: Indent | Block | IfBroken | Sequence[Doc]
+    indent: int, broken: bool, doc: Indent | Block | IfBroken | Fitting | Sequence[Doc]
 ) -> list[_Command]:
+    if isinstance(doc, Fitting):
+        return [(indent, broken, doc.text)]
     if isinstance(doc, Indent):
         return [(indent + 2 if broken else indent, broken, doc.content)]
     if isinstance(doc, Block):
@@ -172,6 +197,27 @@ def _width(doc: str | Line | Tab) -> int:
     if isinstance(doc, Tab):
         return 2
     return len(doc.flat or "" if isinstance(doc, Line) else doc)
+
+
+def flat_text(doc: Doc) -> str | None:
+    """The document in one line; None where a comment or a break of the author's stands in it."""
+    if _has_comment(doc):
+        return None
+    text = ""
+    stack: list[_Command] = [(0, False, doc)]
+    while stack:
+        _, _, doc = stack.pop()
+        if isinstance(doc, str):
+            text += doc
+        elif isinstance(doc, Line):
+            if doc.flat is None:
+                return None
+            text += doc.flat
+        elif isinstance(doc, Group):
+            stack.append((0, False, doc.content))
+        elif not isinstance(doc, Comment | Suffix | Tab):
+            stack.extend(reversed(_parts(0, False, doc)))
+    return text
 
 
 # ------------------------------------------------------------------------------------ alignment

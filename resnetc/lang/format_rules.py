@@ -14,6 +14,7 @@ from resnetc.lang.format_doc import (
     Block,
     Comment,
     Doc,
+    Fitting,
     Group,
     IfBroken,
     Indent,
@@ -21,6 +22,7 @@ from resnetc.lang.format_doc import (
     Suffix,
     Tab,
 )
+from resnetc.lang.format_table import aligned
 
 Tree = lark.Tree[Any]
 Node = Tree | lark.Token
@@ -47,6 +49,8 @@ class _Layout:
             "params": self.bracketed,
             "args": self.bracketed,
             "list": self.bracketed,
+            "columns": self.bracketed,
+            "table": self.table,
             "atom": self.parenthesis,
             "comprehension": self.comprehension,
             "use": self.use,
@@ -161,7 +165,7 @@ class _Layout:
                 separator = Line()
             else:
                 parts += [*self.begin_item(item, separator), *self.whole(item)]
-        parts.append(self.last_comma(items[-1]))
+        parts.append(self.last_separator(items[-1], ","))
         parts += self.comments(_start(closed), HARD)
         return self.group(opened, parts, Line(pad), closed)
 
@@ -177,11 +181,11 @@ class _Layout:
         around.blank = False
         return self.begin(item, separator)
 
-    def last_comma(self, last: Node) -> Doc:
-        """The comma behind the last item: there where the list breaks."""
-        if last != "," or not isinstance(last, lark.Token):
-            return IfBroken(",")
-        return [*self.above(last), IfBroken(","), *self.behind(last)]
+    def last_separator(self, last: Node, sign: str) -> Doc:
+        """The comma or semicolon behind the last item: there where the list breaks."""
+        if last != sign or not isinstance(last, lark.Token):
+            return IfBroken(sign)
+        return [*self.above(last), IfBroken(sign), *self.behind(last)]
 
     def parenthesis(self, tree: Tree) -> Doc:
         """`(expression)`."""
@@ -195,6 +199,32 @@ class _Layout:
         for clause in clauses:
             parts += [Line() if clause in ("for", "if") else " ", self.doc(clause)]
         return self.group(opened, parts, Line(""), closed)
+
+    def table(self, tree: Tree) -> Doc:
+        """`table (a, b) [1, 2; 3, 4]`: a row a line where the author broke it or it is long."""
+        word, columns, opened, *inside, closed = tree.children
+        separators: list[Node] = [node for node in inside if node == ";"]
+        rows = [node for node in inside if node != ";"]
+        begins = [self.begin_item(row, Line(" " if i else "")) for i, row in enumerate(rows)]
+        cells = [self.cells(row) for row in rows]
+        breaks: list[Doc] = []
+        for i, text in enumerate(aligned(cells)):
+            plain = Group([cells[i][0], Indent([[Line(), cell] for cell in cells[i][1:]])])
+            breaks += [*begins[i], plain if text is None else IfBroken(Fitting(text, plain), plain)]
+            if i < len(rows) - 1:
+                breaks.append(self.doc(separators[i]))
+        breaks.append(self.last_separator(inside[-1], ";"))
+        breaks += self.comments(_start(closed), HARD)
+        head = [self.doc(word), " ", self.doc(columns), " ", self.doc(opened)]
+        close, *after = self.whole(closed)
+        body = [Indent(breaks), Line(""), close]
+        is_short = "\n" not in self._text[_end(opened) : _start(closed)]
+        return [*head, Group(body) if is_short else Block(body), *after]
+
+    def cells(self, row: Tree) -> list[Doc]:
+        """The cells of a row, each with its comma."""
+        docs = [self.doc(child) for child in row.children]
+        return [docs[i : i + 2] for i in range(0, len(docs), 2)]
 
     # ---- bodies in braces
 

@@ -1,4 +1,4 @@
-"""Arithmetic and comparison of numbers, every result within the language's range."""
+"""Arithmetic on numbers and lists, every result within the language's range."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 from resnetc.diagnostics import Span
 from resnetc.lang import syntax as s
+from resnetc.lang.budget import Budget
 from resnetc.lang.mistake import Mistake
-from resnetc.lang.values import MAX_INT, Range, is_finite
+from resnetc.lang.values import MAX_INT, Range, is_finite, type_name
 
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "<": lambda a, b: a < b,
@@ -44,6 +45,21 @@ def arithmetic(expr: s.Binary, left: int | float, right: int | float) -> object:
         return finite(_COMPUTE[operator](left, right), expr.span)
     except OverflowError:
         raise Mistake("E0309", "the result is out of range", expr.span) from None
+
+
+def join_lists(expr: s.Binary, left: list[object], right: object, budget: Budget) -> list[object]:
+    """`list + list` and `list * int`, sized before they are made."""
+    if expr.operator == "+" and isinstance(right, list):
+        size = len(left) + len(right)
+    elif expr.operator == "*" and isinstance(right, int):
+        size = len(left) * right
+    else:
+        shown = f"{type_name(left)} and {type_name(right)}"
+        raise Mistake("E0307", f"`{expr.operator}` cannot take {shown}", expr.span)
+    budget.length(size, expr.span)
+    joined = left + right if isinstance(right, list) else left * int(right)
+    budget.value(joined, expr.span)
+    return joined
 
 
 def _check_power(expr: s.Binary, base: float, exponent: float) -> None:

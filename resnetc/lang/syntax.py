@@ -12,6 +12,7 @@ from resnetc.lang.expressions import Apply as Apply
 from resnetc.lang.expressions import Arg as Arg
 from resnetc.lang.expressions import Attr as Attr
 from resnetc.lang.expressions import Binary as Binary
+from resnetc.lang.expressions import Column as Column
 from resnetc.lang.expressions import Comprehension as Comprehension
 from resnetc.lang.expressions import Cond as Cond
 from resnetc.lang.expressions import Expr as Expr
@@ -22,6 +23,7 @@ from resnetc.lang.expressions import Name as Name
 from resnetc.lang.expressions import Param as Param
 from resnetc.lang.expressions import Percent as Percent
 from resnetc.lang.expressions import Slice as Slice
+from resnetc.lang.expressions import Table as Table
 from resnetc.lang.expressions import Template as Template
 from resnetc.lang.expressions import TypeExpr as TypeExpr
 from resnetc.lang.expressions import Unary as Unary
@@ -84,6 +86,14 @@ class From:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Reuse:
+    """`reuse label`: what the label names, once more, with the same parameters."""
+
+    span: Span
+    label: Expr
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Bind:
     """One target of `as`: a name, or a list to append to."""
 
@@ -98,7 +108,7 @@ class Step:
 
     span: Span
     label: Expr | None
-    core: Call | From
+    core: Call | From | Reuse
     repeat: Expr | None
     binds: tuple[Bind, ...]
 
@@ -108,6 +118,13 @@ class Chain(Stmt):
     """`a -> b -> c`."""
 
     steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Aux(Stmt):
+    """`aux label: head(args)`: a chain whose end is an auxiliary output."""
+
+    chain: Chain
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,6 +142,13 @@ class Setting:
     name: str
     name_span: Span
     value: Expr
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Claim(Setting):
+    """`key = value`, `key <= value`: what an `expect` says."""
+
+    relation: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -170,9 +194,9 @@ class Require(Stmt):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Expect(Stmt):
-    """`expect params = 25_557_032`."""
+    """`expect params = 25_557_032, macs <= 4.2e9`."""
 
-    settings: tuple[Setting, ...]
+    claims: tuple[Claim, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

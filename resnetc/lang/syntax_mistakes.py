@@ -14,9 +14,9 @@ from resnetc.lang.scan import CLOSERS, indent, spans, starts_line, unclosed
 _BROKEN_SIZE = re.compile(r"\d+(?:x\d+)*x?[A-Za-z_]\w*|\d+(?:x\d+)+\w*")
 _CLOSED_STRING = re.compile(r'"(?:[^"\\\n]|\\.)*"')
 _BAD_ESCAPE = re.compile(r'(?:[^\\]|\\[nt"\\{}])*(\\.)')
-_OPERATORS = frozenset({"+", "-", "*", "**", "/", "//", "mod", "and", "or", "not", "<", "<="})
-_OPERATORS |= {">", ">=", "==", "!=", "=", "=>", ".."}
-_DECLARATIONS = ("use", "const", "fn", "ambient", "block", "shortcut", "network", "recipe")
+OPERATORS = frozenset({"+", "-", "*", "**", "/", "//", "mod", "and", "or", "not", "<", "<="})
+OPERATORS |= {">", ">=", "==", "!=", "=", "=>", ".."}
+DECLARATIONS = ("use", "const", "fn", "ambient", "block", "shortcut", "network", "recipe")
 _OPERAND = frozenset({"NAME", "INT"})
 _CLOSER_NAMES = {")": "RPAR", "]": "RSQB", "}": "RBRACE"}
 _EXPECTED = {
@@ -39,7 +39,6 @@ _EXPECTED = {
     "IN": "`in`",
 }
 _FOREIGN = {
-    ";": "statements need nothing between them",
     "%": "the remainder is written `mod`",
     "&": "write `and`",
     "!": "write `not`, or `!=`",
@@ -132,9 +131,9 @@ def _missing_operand(place: _Place) -> Diagnostic | None:
     if not before:
         return None
     last = before[-1].text
-    if last in (*_OPERATORS, "->") and place.accepts >= _OPERAND and starts_line(here):
+    if last in (*OPERATORS, "->") and place.accepts >= _OPERAND and starts_line(here):
         operator, follows = before[-1], here
-    elif len(before) > 1 and before[-2].text in _OPERATORS and starts_line(before[-1]):
+    elif len(before) > 1 and before[-2].text in OPERATORS and starts_line(before[-1]):
         operator, follows = before[-2], before[-1]
     else:
         return None
@@ -148,9 +147,9 @@ def _missing_operand(place: _Place) -> Diagnostic | None:
 def _declaration_inside(place: _Place) -> Diagnostic | None:
     """A new declaration begins while a brace is still open."""
     keyword = place.before[-1] if place.before else place.here
-    if place.here.text in _DECLARATIONS:
+    if place.here.text in DECLARATIONS:
         keyword = place.here
-    if keyword.text not in _DECLARATIONS or not starts_line(keyword) or indent(keyword) > 0:
+    if keyword.text not in DECLARATIONS or not starts_line(keyword) or indent(keyword) > 0:
         return None
     opened = _left_open(place.before)
     if opened is None or place.open[-1].text != "{":
@@ -205,6 +204,13 @@ def _foreign(place: _Place) -> Diagnostic | None:
     return Diagnostic("E0100", f"there is no `{word.text}`", Label(word), help=advice)
 
 
+def _semicolon(place: _Place) -> Diagnostic | None:
+    if place.here.text != ";":
+        return None
+    advice = Help("statements need nothing between them; `;` ends the rows of a table")
+    return Diagnostic("E0100", "`;` cannot stand here", Label(place.here), help=advice)
+
+
 def _top_level(place: _Place) -> Diagnostic | None:
     text = place.here.text
     if "NETWORK" not in place.accepts or not re.fullmatch(r"\w+", text):
@@ -212,8 +218,8 @@ def _top_level(place: _Place) -> Diagnostic | None:
     if text == "rnet":
         message = "`rnet 1` stands once, at the top of a file"
         return Diagnostic("E0100", message, Label(place.here))
-    close = suggest(text, _DECLARATIONS)
-    known = f"a file holds {', '.join(_DECLARATIONS)}"
+    close = suggest(text, DECLARATIONS)
+    known = f"a file holds {', '.join(DECLARATIONS)}"
     advice = Help(f"did you mean `{close}`?", place.here, close) if close else Help(known)
     return Diagnostic("E0100", f"`{text}` begins no declaration", Label(place.here), help=advice)
 
@@ -263,6 +269,7 @@ def _anything(place: _Place) -> Diagnostic:
 
 _KINDS: tuple[Callable[[_Place], Diagnostic | None], ...] = (
     _foreign,
+    _semicolon,
     _top_level,
     _missing_operand,
     _declaration_inside,

@@ -168,15 +168,23 @@ class TreeBuilder(Transformer_NonRecursive):  # type: ignore[type-arg]
     def chain(self, meta: TreeMeta, items: Items) -> s.Chain:
         return s.Chain(self._span(meta), tuple(items))
 
+    def aux(self, meta: TreeMeta, items: Items) -> s.Aux:
+        return s.Aux(self._span(meta), items[0])
+
     def step(self, meta: TreeMeta, items: Items) -> s.Step:
         label, core, repeat, binds = items
         return s.Step(self._span(meta), label, core, repeat, binds or ())
 
     def label(self, meta: TreeMeta, items: Items) -> s.Expr:
-        token = items[0]
+        return self._label(items[0])
+
+    def _label(self, token: lark.Token) -> s.Expr:
         if token.type == "STRING":
             return self._string(token)
         return s.Literal(self._token_span(token), str(token))
+
+    def reuse(self, meta: TreeMeta, items: Items) -> s.Reuse:
+        return s.Reuse(self._span(meta), self._label(items[0]))
 
     def repeat(self, meta: TreeMeta, items: Items) -> s.Expr:
         expr: s.Expr = items[1]
@@ -244,6 +252,11 @@ class TreeBuilder(Transformer_NonRecursive):  # type: ignore[type-arg]
     def require(self, meta: TreeMeta, items: Items) -> s.Require:
         return s.Require(self._span(meta), items[0], self._string(items[1]))
 
+    def claim(self, meta: TreeMeta, items: Items) -> s.Claim:
+        name, *relation, value = items
+        span, sign = self._token_span(name), str(relation[0]) if relation else "="
+        return s.Claim(self._span(meta), str(name), span, value, sign)
+
     def expect(self, meta: TreeMeta, items: Items) -> s.Expect:
         return s.Expect(self._span(meta), tuple(items))
 
@@ -304,6 +317,16 @@ class TreeBuilder(Transformer_NonRecursive):  # type: ignore[type-arg]
 
     def comprehension(self, meta: TreeMeta, items: Items) -> s.Comprehension:
         return s.Comprehension(self._span(meta), *items)
+
+    def table(self, meta: TreeMeta, items: Items) -> s.Table:
+        columns, *rows = items
+        return s.Table(self._span(meta), columns, tuple(rows))
+
+    def columns(self, meta: TreeMeta, items: Items) -> tuple[s.Column, ...]:
+        return tuple(s.Column(self._token_span(name), str(name)) for name in items)
+
+    def row(self, meta: TreeMeta, items: Items) -> s.ListExpr:
+        return s.ListExpr(self._span(meta), tuple(items))
 
     # ---- literals
 

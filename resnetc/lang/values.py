@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from resnetc.diagnostics import Span, suggest
+from resnetc.diagnostics import Span
 from resnetc.lang import syntax as s
 from resnetc.shapes import TensorType
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MAX_INT = 2**53
 TYPES = frozenset(
     {"int", "float", "bool", "string", "ratio", "size", "shape", "layer", "block", "shortcut"}
-    | {"tensor", "list"}
+    | {"tensor", "list", "table", "record"}
 )
 """Names of types; `list` is written with its items' type, `list[int]`."""
 
@@ -123,6 +123,13 @@ class Tensor:
 
 
 @dataclass(frozen=True, slots=True)
+class Record:
+    """A row of a table: its cells by the names of the columns."""
+
+    cells: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
 class Poison:
     """What stands for a value that an error has already been reported for."""
 
@@ -150,6 +157,7 @@ def type_name(value: object) -> str:
         (tuple, "size"),
         ((list, TensorList), "list"),
         (Range, "range"),
+        (Record, "record"),
         (Tensor, "tensor"),
         (Layer, "layer"),
         (Policy, "shortcut"),
@@ -180,6 +188,8 @@ def show(value: object) -> str:
         return "x".join(map(str, value))
     if isinstance(value, list):
         return f"[{', '.join(map(show, value))}]"
+    if isinstance(value, Record):
+        return f"{{{', '.join(f'{name} = {show(cell)}' for name, cell in value.cells.items())}}}"
     if isinstance(value, Layer | Policy | NetworkValue):
         return value.declaration.name
     if isinstance(value, Tensor):
@@ -198,101 +208,6 @@ def show_type(type_: s.TypeExpr) -> str:
     return text + ("?" if type_.optional else "")
 
 
-class Mismatch(Exception):  # noqa: N818 - becomes a Mistake once it is located
-    """A value that is not of the declared type. `detail` explains, `fix` replaces its text."""
-
-    def __init__(
-        self, message: str, detail: str = "", fix: str | None = None, code: str = "E0301"
-    ) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.detail = detail
-        self.fix = fix
-
-
-def convert(value: object, type_: s.TypeExpr) -> object:
-    """The value as the declared type holds it, or a Mismatch.
-
-    An int widens to float, one int makes a square size; nothing else converts.
-    """
-    if isinstance(value, Poison) or (value is None and type_.optional):
-        return value
-    if type_.choices:
-        return _convert_enum(value, type_.choices)
-    if type_.name == "list" and type_.item is not None:
-        return _convert_list(value, type_)
-    if type_.name == "ratio":
-        return _convert_ratio(value)
-    if type_.name == "size":
-        return _convert_size(value)
-    if type_.name == "float" and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    if type_.name == "tensor" and isinstance(value, Tensor):
-        return value
-    if type_name(value) == type_.name and type_.name != "list":
-        return value
-    if type_.name not in TYPES or type_.name == "list":
-        return value  # there is no such type, which has been reported
-    if type_.name == "block" and isinstance(value, Layer):
-        return _convert_block(value)
-    if type_.name == "shape" and isinstance(value, tuple):
-        return value
-    raise Mismatch(f"expected {_wanted(type_)}, found {_described(value)}")
-
-
-def _wanted(type_: s.TypeExpr) -> str:
-    return show_type(type_).removesuffix("?") + (" or none" if type_.optional else "")
-
-
-def _described(value: object) -> str:
-    plain = isinstance(value, int | float | str | tuple) and value is not None
-    return f"{type_name(value)} {show(value)}" if plain else type_name(value)
-
-
-def _convert_enum(value: object, choices: tuple[str, ...]) -> object:
-    if value in choices:
-        return value
-    quoted = [f'"{choice}"' for choice in choices]
-    found = show(value) if isinstance(value, str) else _described(value)
-    message = f"this must be {' or '.join(quoted)}, not {found}"
-    close = suggest(value, choices) if isinstance(value, str) else None
-    raise Mismatch(message, fix=f'"{close}"' if close else None, code="E0302")
-
-
-def _convert_list(value: object, type_: s.TypeExpr) -> object:
-    items = value.items if isinstance(value, TensorList) else value
-    if not isinstance(items, list | Range):
-        raise Mismatch(f"expected {_wanted(type_)}, found {_described(value)}")
-    assert type_.item is not None
-    return [convert(item, type_.item) for item in items]
-
-
-def _convert_ratio(value: object) -> object:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        if 0 <= value <= 1:
-            return s.Percent(value)
-        fix = f"{value:g}%" if 0 <= value <= 100 and not isinstance(value, s.Percent) else None
-        shown = f"{type_name(value)} {show(value)}"
-        raise Mismatch(f"expected ratio, found {shown}", "a ratio lies between 0% and 100%", fix)
-    raise Mismatch(f"expected ratio, found {_described(value)}")
-
-
-def _convert_size(value: object) -> object:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return (value, value)
-    if isinstance(value, tuple) and len(value) == 2:
-        return value
-    raise Mismatch(f"expected size, found {_described(value)}", "a size is HxW, or one int")
-
-
-def _convert_block(value: Layer) -> object:
-    if isinstance(value.declaration, s.Block):
-        return value
-    name = value.declaration.name
-    raise Mismatch(f"expected block, found layer `{name}`", "this is a primitive, not a block")
-
-
 def attribute(value: object, name: str) -> object:
     """`value.name` by the closed table of attributes; raises KeyError where there is none."""
     if isinstance(value, Tensor):
@@ -301,6 +216,8 @@ def attribute(value: object, name: str) -> object:
         if len(shape) == 3:
             table |= {"height": shape[1], "width": shape[2]}
         return table[name]
+    if isinstance(value, Record):
+        return value.cells[name]
     if isinstance(value, tuple) and len(value) == 2:
         return {"height": value[0], "width": value[1]}[name]
     raise KeyError(name)
@@ -310,6 +227,8 @@ def attributes(value: object) -> tuple[str, ...]:
     """Names that :func:`attribute` knows for a value."""
     if isinstance(value, Tensor):
         return ("shape", "channels", "height", "width")[: 4 if len(value.type.shape) == 3 else 2]
+    if isinstance(value, Record):
+        return tuple(value.cells)
     return ("height", "width") if isinstance(value, tuple) and len(value) == 2 else ()
 
 

@@ -1,0 +1,139 @@
+"""How values convert to declared types, and what to say of those that do not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from resnetc.diagnostics import suggest
+from resnetc.lang import syntax as s
+from resnetc.lang.values import (
+    TYPES,
+    Layer,
+    Poison,
+    Range,
+    Record,
+    TensorList,
+    show,
+    show_type,
+    type_name,
+)
+
+
+class Mismatch(Exception):  # noqa: N818 - becomes a Mistake once it is located
+    """A value that is not of the declared type. `detail` explains, `fix` replaces its text."""
+
+    def __init__(
+        self, message: str, detail: str = "", fix: str | None = None, code: str = "E0301"
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.detail = detail
+        self.fix = fix
+
+
+def convert(value: object, type_: s.TypeExpr) -> object:
+    """The value as the declared type holds it, or a Mismatch.
+
+    An int widens to float, one int makes a square size, a range a list; nothing else converts.
+    """
+    if isinstance(value, Poison) or (value is None and type_.optional):
+        return value
+    if type_.choices:
+        return _convert_enum(value, type_.choices)
+    if type_.name not in TYPES or (type_.name == "list") != (type_.item is not None):
+        return value  # there is no such type, which has been reported
+    own = _CONVERSIONS.get(type_.name)
+    if own is not None:
+        return own(value, type_)
+    if type_name(value) == type_.name:
+        return value
+    raise _mismatch(value, type_)
+
+
+def _mismatch(value: object, type_: s.TypeExpr, detail: str = "") -> Mismatch:
+    return Mismatch(f"expected {_wanted(type_)}, found {_described(value)}", detail)
+
+
+def _wanted(type_: s.TypeExpr) -> str:
+    return show_type(type_).removesuffix("?") + (" or none" if type_.optional else "")
+
+
+def _described(value: object) -> str:
+    plain = isinstance(value, int | float | str | tuple) and value is not None
+    return f"{type_name(value)} {show(value)}" if plain else type_name(value)
+
+
+def _convert_enum(value: object, choices: tuple[str, ...]) -> object:
+    if value in choices:
+        return value
+    quoted = [f'"{choice}"' for choice in choices]
+    found = show(value) if isinstance(value, str) else _described(value)
+    message = f"this must be {' or '.join(quoted)}, not {found}"
+    close = suggest(value, choices) if isinstance(value, str) else None
+    raise Mismatch(message, fix=f'"{close}"' if close else None, code="E0302")
+
+
+def _convert_list(value: object, type_: s.TypeExpr) -> object:
+    items = value.items if isinstance(value, TensorList) else value
+    if not isinstance(items, list | Range):
+        raise _mismatch(value, type_)
+    assert type_.item is not None
+    return [convert(item, type_.item) for item in items]
+
+
+def _convert_table(value: object, type_: s.TypeExpr) -> object:
+    if isinstance(value, list) and all(isinstance(item, Record | Poison) for item in value):
+        return value
+    raise _mismatch(value, type_, "a table is a list of records")
+
+
+def _convert_ratio(value: object, type_: s.TypeExpr) -> object:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _mismatch(value, type_)
+    if 0 <= value <= 1:
+        return s.Percent(value)
+    fix = f"{value:g}%" if 0 <= value <= 100 and not isinstance(value, s.Percent) else None
+    shown = f"{type_name(value)} {show(value)}"
+    raise Mismatch(f"expected ratio, found {shown}", "a ratio lies between 0% and 100%", fix)
+
+
+def _convert_float(value: object, type_: s.TypeExpr) -> object:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    raise _mismatch(value, type_)
+
+
+def _convert_size(value: object, type_: s.TypeExpr) -> object:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return (value, value)
+    if isinstance(value, tuple) and len(value) == 2:
+        return value
+    raise _mismatch(value, type_, "a size is HxW, or one int")
+
+
+def _convert_shape(value: object, type_: s.TypeExpr) -> object:
+    if isinstance(value, tuple):
+        return value
+    raise _mismatch(value, type_)
+
+
+def _convert_block(value: object, type_: s.TypeExpr) -> object:
+    if not isinstance(value, Layer):
+        raise _mismatch(value, type_)
+    if isinstance(value.declaration, s.Block):
+        return value
+    name = value.declaration.name
+    raise Mismatch(f"expected block, found layer `{name}`", "this is a primitive, not a block")
+
+
+_CONVERSIONS: dict[str, Callable[[object, s.TypeExpr], object]] = {
+    "list": _convert_list,
+    "table": _convert_table,
+    "ratio": _convert_ratio,
+    "float": _convert_float,
+    "size": _convert_size,
+    "shape": _convert_shape,
+    "block": _convert_block,
+}
+"""Types whose values are not just those of their name."""
