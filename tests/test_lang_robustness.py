@@ -112,6 +112,18 @@ HOPELESS = {
         "block b(x: layer?) { for i in 0..10_000 { x * 90_000 } }\n" + network("b(none)"),
         "E0603",
     ),
+    "steps spent before a variant's facts": (
+        network("for i in 0..10_000 { for j in 0..10_000 {} }")
+        + "network m = n { expect params = 1 + 1 }\n",
+        "E0603",
+    ),
+    "steps spent by a variant's facts": (
+        "fn f0(x: int) -> int = x\n"
+        + doubling(60, lambda i: f"fn f{i}(x: int) -> int = f{i - 1}(x) + f{i - 1}(x)")
+        + network("")
+        + "network m = n { expect params = f40(1) }\n",
+        "E0603",
+    ),
     "repeated groups": (network("group { group {} * 1_000_000 } * 1_000_000"), "E0601"),
     "repeated layers": (network("relu * 9_007_199_254_740_992"), "E0601"),
     "layers in a loop": (network("seq { for i in 0..10_000 { conv(3x3) * 11 } }"), "E0601"),
@@ -319,18 +331,3 @@ def mutated(draw: st.DrawFn) -> str:
 @settings(max_examples=40, deadline=None)
 def test_mutations_of_the_zoo(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     survives(text, tmp_path_factory.getbasetemp())
-
-
-@pytest.mark.slow
-@given(mutated())
-@settings(max_examples=1_500, deadline=None)
-def test_many_mutations_of_the_zoo(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
-    survives(text, tmp_path_factory.getbasetemp())
-
-
-@pytest.mark.slow
-@given(st.lists(st.sampled_from(WORDS), max_size=80).map(" ".join))
-@settings(max_examples=5_000, deadline=None)
-def test_much_token_soup(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
-    survives(text, tmp_path_factory.getbasetemp())
-    survives(network(text), tmp_path_factory.getbasetemp())

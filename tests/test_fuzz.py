@@ -1,0 +1,52 @@
+"""The fuzzer's own minute: nothing it feeds gets past the compiler."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import fuzz
+import pytest
+
+
+@pytest.fixture(scope="module")
+def corpus() -> fuzz.Corpus:
+    return fuzz.Corpus()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_minute_of_fuzzing(seed: int, corpus: fuzz.Corpus, tmp_path: Path) -> None:
+    tally = fuzz.fuzz(10**9, 30, seed, tmp_path, corpus)
+    assert not tally.failures
+    assert tally.inputs.total() > 500
+    assert tally.peak_bytes < fuzz.MAX_MEMORY
+
+
+def test_inputs_reach_every_layer(corpus: fuzz.Corpus, tmp_path: Path) -> None:
+    """Some inputs compile, and the mistakes are not all of syntax."""
+    tally = fuzz.fuzz(300, 60, 3, tmp_path, corpus)
+    assert tally.networks > 0
+    assert {code[:3] for code in tally.codes} >= {"E01", "E02", "E03", "E04"}
+
+
+def test_what_gets_past_is_reported_and_kept(
+    corpus: fuzz.Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: object) -> None:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr(fuzz, "check_file", crash)
+    tally = fuzz.fuzz(3, 60, 0, tmp_path, corpus)
+    assert len(tally.failures) == 3
+    assert all("ZeroDivisionError: oops" in failure for failure in tally.failures)
+    assert len(list(tmp_path.glob("*.rnet"))) == 3
+
+
+def test_inputs_depend_on_the_seed_alone(corpus: fuzz.Corpus) -> None:
+    for make in fuzz.KINDS.values():
+        one, same, other = (
+            [make(corpus, rng) for _ in range(5)]
+            for rng in (random.Random(1), random.Random(1), random.Random(2))
+        )
+        assert one == same != other
