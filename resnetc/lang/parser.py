@@ -16,6 +16,7 @@ from resnetc import resources
 from resnetc.atomic import replacing
 from resnetc.diagnostics import CompileError, Diagnostic, Label, RunError, Source, Span
 from resnetc.lang import syntax as s
+from resnetc.lang.recovery import all_mistakes
 from resnetc.lang.scan import tokens
 from resnetc.lang.syntax_mistakes import explain
 from resnetc.lang.tree import TreeBuilder
@@ -30,7 +31,7 @@ MAX_DEPTH = 160
 
 
 def parse(source: Source) -> s.File:
-    """The syntax tree of a whole file. Raises CompileError at the first syntax mistake."""
+    """The syntax tree of a whole file. Raises CompileError with its mistakes of syntax."""
     if len(source.text.encode(errors="replace")) > MAX_SOURCE_BYTES:
         raise _mistake(source, 0, 0, "E0106", "a file may be at most 1 MB long")
     file = _build(source, "start", source.text, 0)
@@ -66,10 +67,21 @@ def _parse_tree(source: Source, start: str, text: str, offset: int) -> lark.Tree
     try:
         tree = _grammar().parse(text, start=start)
     except lark.exceptions.UnexpectedInput as error:
+        if start == "start":
+            raise CompileError(all_mistakes(source, error, keywords(), _unread)) from None
         end = offset + len(text)
         raise CompileError(explain(error, source, offset, end, keywords())) from None
     _limit_depth(tree, source, offset)
     return tree
+
+
+def _unread(text: str) -> lark.exceptions.UnexpectedInput | None:
+    """What cannot be read of a file's text."""
+    try:
+        _grammar().parse(text, start="start")
+    except lark.exceptions.UnexpectedInput as error:
+        return error
+    return None
 
 
 def _limit_text(source: Source, text: str, offset: int) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import lark
 
 from resnetc.diagnostics import Diagnostic, Help, Label, Source, Span, suggest
+from resnetc.lang.braces import left_open, never_closed, never_opened
 from resnetc.lang.scan import CLOSERS, indent, spans, starts_line, unclosed
 
 _BROKEN_SIZE = re.compile(r"\d+(?:x\d+)*x?[A-Za-z_]\w*|\d+(?:x\d+)+\w*")
@@ -124,6 +125,11 @@ class _Place:
         """The terminals that could stand here."""
         return set(self.error.accepts or self.error.expected)
 
+    @property
+    def outside(self) -> bool:
+        """Whether a declaration could begin here."""
+        return "NETWORK" in self.accepts and not self.open
+
 
 def _missing_operand(place: _Place) -> Diagnostic | None:
     """`3 +` at the end of a line: what follows may have been taken for the operand."""
@@ -151,10 +157,19 @@ def _declaration_inside(place: _Place) -> Diagnostic | None:
         keyword = place.here
     if keyword.text not in DECLARATIONS or not starts_line(keyword) or indent(keyword) > 0:
         return None
-    opened = _left_open(place.before)
-    if opened is None or place.open[-1].text != "{":
+    opened = left_open(place.before)
+    if opened is None or not place.open:
         return None
-    return _never_closed(opened, Label(keyword, "a new declaration begins here"))
+    label = Label(keyword, "a new declaration begins here")
+    before = [token for token in place.before if token.start < keyword.start]
+    if place.open[-1].text != "{":
+        return _missing(place.open[-1], before[-1].end)
+    return never_closed(opened, before, label)
+
+
+def _never_opened(place: _Place) -> Diagnostic | None:
+    """A brace too many, or text behind the end of what a line without `{` should have begun."""
+    return never_opened(place.before, place.here) if place.outside else None
 
 
 def _wrong_closer(place: _Place) -> Diagnostic | None:
@@ -167,21 +182,25 @@ def _wrong_closer(place: _Place) -> Diagnostic | None:
     closer = CLOSERS[opened.text]
     if closer == place.here.text or _CLOSER_NAMES[closer] not in place.accepts:
         return None
-    return _missing(opened, closer, place)
+    return _missing(opened, _end_before(place))
 
 
 def _missing_closer(place: _Place) -> Diagnostic | None:
     opened = place.open[-1] if place.open else None
     if opened is None or opened.text == "{" or place.here.text in (")", "]", ","):
         return None
-    closer = CLOSERS[opened.text]
-    return _missing(opened, closer, place) if _CLOSER_NAMES[closer] in place.accepts else None
+    expected = _CLOSER_NAMES[CLOSERS[opened.text]] in place.accepts
+    return _missing(opened, _end_before(place)) if expected else None
 
 
-def _missing(opened: Span, closer: str, place: _Place) -> Diagnostic:
-    """Blame the end of what stands before the offending token, not the token's line."""
+def _end_before(place: _Place) -> int:
+    """The end of what stands before the offending token: that line is to blame, not the token's."""
     is_label = place.here.text == ":" and starts_line(place.before[-1])
-    at = place.before[-2 if is_label else -1].end
+    return place.before[-2 if is_label else -1].end
+
+
+def _missing(opened: Span, at: int) -> Diagnostic:
+    closer = CLOSERS[opened.text]
     end = Span(opened.source, at, at)
     what = {")": "call", "]": "list", "}": "body"}[closer]
     return Diagnostic(
@@ -211,9 +230,18 @@ def _semicolon(place: _Place) -> Diagnostic | None:
     return Diagnostic("E0100", "`;` cannot stand here", Label(place.here), help=advice)
 
 
+def _edition(place: _Place) -> Diagnostic | None:
+    """`rnet` without its number."""
+    if not place.before or place.before[-1].text != "rnet" or "INT" not in place.accepts:
+        return None
+    end = Span(place.here.source, place.before[-1].end, place.before[-1].end)
+    advice = Help("write `rnet 1`", end, " 1")
+    return Diagnostic("E0100", "`rnet` needs the edition's number", Label(end), help=advice)
+
+
 def _top_level(place: _Place) -> Diagnostic | None:
     text = place.here.text
-    if "NETWORK" not in place.accepts or not re.fullmatch(r"\w+", text):
+    if not place.outside or not re.fullmatch(r"\w+", text):
         return None
     if text == "rnet":
         message = "`rnet 1` stands once, at the top of a file"
@@ -269,9 +297,11 @@ def _anything(place: _Place) -> Diagnostic:
 
 _KINDS: tuple[Callable[[_Place], Diagnostic | None], ...] = (
     _foreign,
+    _edition,
     _semicolon,
-    _top_level,
     _missing_operand,
+    _never_opened,
+    _top_level,
     _declaration_inside,
     _wrong_closer,
     _missing_closer,
@@ -296,30 +326,11 @@ def _end(source: Source, offset: int, end: int) -> Diagnostic:
     whole = offset == 0 and end == len(source.text)
     last = offset + len(source.text[offset:end].rstrip())
     place = Label(Span(source, last, last), "the file ends here" if whole else "it ends here")
-    opened = _left_open(spans(source, offset, end))
+    before = spans(source, offset, end)
+    opened = left_open(before)
     if opened is not None:
-        return _never_closed(opened, place)
+        return never_closed(opened, before, place)
     if last == offset:
         return Diagnostic("E0100", "there is no expression here", place)
     what = "the file" if whole else "the expression"
     return Diagnostic("E0100", f"{what} breaks off", place)
-
-
-def _never_closed(opened: Span, secondary: Label) -> Diagnostic:
-    closer = CLOSERS[opened.text]
-    message = f"this `{opened.text}` is never closed"
-    label = Label(opened, "opened here")
-    return Diagnostic("E0101", message, label, (secondary,), help=Help(f"add `{closer}`"))
-
-
-def _left_open(before: list[Span]) -> Span | None:
-    """The bracket that was forgotten: one whose closing brace stands further left, or the last."""
-    stack: list[Span] = []
-    for span in before:
-        if span.text in CLOSERS:
-            stack.append(span)
-        elif span.text in CLOSERS.values() and stack:
-            opened = stack.pop()
-            if starts_line(span) and indent(span) < indent(opened):
-                return opened
-    return stack[-1] if stack else None

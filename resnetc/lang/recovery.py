@@ -1,0 +1,188 @@
+"""Reading on behind a mistake of syntax: one finding for each region of a file that has one.
+
+A mistake is mended in a draft of the text where it is clear how, or else its statement is blanked
+out; then the draft is read again. A second mistake in the same statement is most likely the first
+one's echo and is not told. Offsets in the draft lead back to the text.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Callable
+from dataclasses import replace
+
+import lark
+
+from resnetc.diagnostics import MAX_REPORTED, Diagnostic, Edit, Help, Label, Source, Span
+from resnetc.lang.scan import indent, spans, starts_line, unclosed
+from resnetc.lang.syntax_mistakes import DECLARATIONS, OPERATORS, explain
+
+MAX_REREAD = 200_000
+"""Characters read again, all drafts together: as many as take well under a second."""
+
+Read = Callable[[str], lark.exceptions.UnexpectedInput | None]
+"""What cannot be read of a text, None where all can."""
+
+
+def all_mistakes(
+    source: Source,
+    error: lark.exceptions.UnexpectedInput,
+    keywords: frozenset[str],
+    read: Read,
+) -> list[Diagnostic]:
+    """Every mistake of syntax in a file, given the first."""
+    draft = _Draft(source)
+    findings: list[Diagnostic] = []
+    allowed = MAX_REREAD
+    unread: lark.exceptions.UnexpectedInput | None = error
+    while unread is not None and len(findings) < MAX_REPORTED:
+        found = explain(unread, draft.source, 0, len(draft.source.text), keywords)
+        at = _position(unread, draft.source.text)
+        region = _region(draft.source, found.primary.span, at)
+        echo = draft.has_been_mended(region)
+        if not echo:
+            findings.append(draft.original(found))
+        before = draft.source.text
+        allowed -= len(before)
+        if _is_end(unread) or allowed < 0 or not draft.mend(found, region, blank=echo):
+            break
+        unread = read(draft.source.text)
+    return findings
+
+
+def _is_end(error: lark.exceptions.UnexpectedInput) -> bool:
+    return isinstance(error, lark.exceptions.UnexpectedToken) and error.token.type == "$END"
+
+
+def _position(error: lark.exceptions.UnexpectedInput, text: str) -> int:
+    return len(text) if _is_end(error) else error.pos_in_stream or 0
+
+
+class _Draft:
+    """A text in which mistakes are mended one after the other."""
+
+    def __init__(self, source: Source) -> None:
+        self._original = source
+        self.source = source
+        self._inserted: list[int] = []
+        self._mended: list[tuple[int, int]] = []
+
+    def mend(self, found: Diagnostic, region: Span, *, blank: bool) -> bool:
+        """Mend a mistake, or blank out its region; whether that changed anything."""
+        before = self.source.text
+        self._mended.append((self._back(region.start), self._back(region.end)))
+        edit = None if blank else _clear_edit(found)
+        if edit is None:
+            self._replace(region.start, region.end, _blanked(region.text))
+        else:
+            self._replace(edit.span.start, edit.span.end, edit.replacement)
+        return self.source.text != before
+
+    def has_been_mended(self, region: Span) -> bool:
+        """Whether a statement has been touched already."""
+        start, end = self._back(region.start), self._back(region.end)
+        return any(start < to and begin < end for begin, to in self._mended)
+
+    def original(self, found: Diagnostic) -> Diagnostic:
+        """A finding about the draft as one about the text."""
+        advice = found.help
+        if advice is not None and advice.span is not None:
+            advice = replace(advice, span=self._original_span(advice.span))
+        return replace(
+            found,
+            primary=self._original_label(found.primary),
+            secondary=tuple(map(self._original_label, found.secondary)),
+            help=advice,
+        )
+
+    def _original_label(self, label: Label) -> Label:
+        return Label(self._original_span(label.span), label.text)
+
+    def _original_span(self, span: Span) -> Span:
+        return Span(self._original, self._back(span.start), self._back(span.end))
+
+    def _back(self, offset: int) -> int:
+        """The offset in the text of an offset in the draft."""
+        return offset - bisect.bisect_left(self._inserted, offset)
+
+    def _replace(self, start: int, end: int, new: str) -> None:
+        """Replace by a text of the same length, or insert one."""
+        text = self.source.text
+        grown = len(new) - (end - start)
+        self._inserted = [at + grown if at >= end else at for at in self._inserted]
+        for i in range(grown):
+            bisect.insort(self._inserted, end + i)
+        self.source = Source(self.source.name, text[:start] + new + text[end:])
+
+
+def _clear_edit(found: Diagnostic) -> Edit | None:
+    """How a draft can be read on with nothing lost; None where that is not clear."""
+    span = found.primary.span
+    if found.code == "E0103":
+        return Edit(span, "1".ljust(span.end - span.start))
+    edits = found.help.edits if isinstance(found.help, Help) and found.help.sure else ()
+    if len(edits) != 1:
+        return None
+    (edit,) = edits
+    shorter = len(edit.span.text) - len(edit.replacement)
+    return Edit(edit.span, edit.replacement + " " * max(0, shorter))
+
+
+def _blanked(text: str) -> str:
+    return "".join(char if char in "\r\n" else " " for char in text)
+
+
+# ------------------------------------------------------------------------------------ the region
+
+
+def _region(source: Source, blamed: Span, at: int) -> Span:
+    """The statement or declaration that a mistake is in, whole lines as far as can be.
+
+    It ends where a line begins that is indented no deeper than its first and that can begin a
+    statement; a brace that closes one of its own belongs to it.
+    """
+    tokens = spans(source, 0, len(source.text))
+    first = _first_token(tokens, min(blamed.start, at))
+    if first is None:
+        return Span(source, len(source.text), len(source.text))
+    start = tokens[first]
+    column = indent(start) if starts_line(start) else indent(start) + 1
+    depth = 0
+    for token in tokens[first:]:
+        begins = starts_line(token) and token.start > start.start
+        if begins and token.text in DECLARATIONS and indent(token) == 0:
+            return Span(source, start.start, token.start)
+        behind = token.start >= at or token.start > blamed.end
+        can_begin = token.text not in (*OPERATORS, "->", ")", "]", ",")
+        if begins and behind and indent(token) <= column and can_begin and depth <= 0:
+            return Span(source, start.start, token.start)
+        if token.text == "{":
+            depth += 1
+        elif token.text == "}":
+            if depth == 0 and token.start >= at and token.start > start.start:
+                return Span(source, start.start, token.start)
+            depth -= 1
+    return Span(source, start.start, len(source.text))
+
+
+def _first_token(tokens: list[Span], offset: int) -> int | None:
+    """The token that begins the statement in which an offset is: the first of its line, or behind
+    the brace that stands on that line."""
+    if not tokens:
+        return None
+    starts = [token.start for token in tokens]
+    index = max(0, bisect.bisect_right(starts, offset) - 1)
+    for opened in unclosed(tokens[: index + 1])[::-1]:
+        if opened.text == "{":
+            break
+        index = bisect.bisect_left(starts, opened.start)
+    while index > 0 and not _begins(tokens, index):
+        index -= 1
+    return index
+
+
+def _begins(tokens: list[Span], index: int) -> bool:
+    """Whether a statement can begin here: on a new line, not as the rest of what goes before."""
+    before, token = tokens[index - 1], tokens[index]
+    goes_on = before.text in (*OPERATORS, "->", ",", "(", "[") or token.text in ("->", ")", "]")
+    return (starts_line(token) and not goes_on) or before.text == "{"
