@@ -21,6 +21,7 @@ from resnetc.lang.place import Placer
 from resnetc.lang.record import CheckedNetwork, Recorder
 from resnetc.lang.requirement import unmet
 from resnetc.lang.site import Site
+from resnetc.lang.structures import one_tensor
 from resnetc.lang.values import POISON, Poison, Tensor, show, show_type, type_name
 from resnetc.lang.variants import Derived
 from resnetc.ops.layout import Input
@@ -40,11 +41,14 @@ class Elaborator:
         self.expectations: list[Expectation] = []
         self.meta: dict[str, object] = {}
         self.outputs: dict[str, int] = {}
+        self.aux: dict[str, int] = {}
+        self._named: dict[str, Span] = {}
         self._placer = Placer(evaluator, self.record, self._statements, observe)
         self._settings: dict[str, s.Setting] = {}
         self._overrides: dict[str, object] = {}
         self._by_type: dict[type[s.Stmt], Callable[[Any, Env, Site], None]] = {
             s.Chain: self._placer.chain,
+            s.Aux: self._aux,
             s.Shape: self._shape,
             s.Let: self._let,
             s.Set: self._set,
@@ -68,20 +72,33 @@ class Elaborator:
         scope = self.record.open_block(None, "", decl.name, decl.name_span)
         site = Site(None, scope, "")
         try:
-            self._bind_network(decl, env)
-            self._statements(decl.body, env, site)
-            self._finish_output(site, decl)
-        except Mistake as error:
+            self._body(decl, env, site)
+            self._facts(env, site)
+        except Abandon as error:
             self._report(error, site)
-        except Poisoned:
-            pass
-        self._facts(env, site)
+            raise CompileError(self.findings) from None
         self._check_overrides()
         if self.findings:
             raise CompileError(self.findings)
         record = self.record
         ops, blocks = tuple(record.ops), tuple(record.blocks)
-        return CheckedNetwork(self.derived.name, ops, blocks, self.outputs, self.meta)
+        claims = () if self.derived.rebound else tuple(self.expectations)
+        return CheckedNetwork(
+            self.derived.name, ops, blocks, self.outputs, self.aux, self.meta, claims
+        )
+
+    def _body(self, decl: s.Network, env: Env, site: Site) -> None:
+        """Bind the parameters and run the statements; what comes after may go on without them."""
+        try:
+            self._bind_network(decl, env)
+            self._statements(decl.body, env, site)
+            self._finish_output(site, decl)
+        except Abandon:
+            raise
+        except Mistake as error:
+            self._report(error, site)
+        except Poisoned:
+            pass
 
     def _bind_network(self, decl: s.Network, env: Env) -> None:
         """Bind the parameters; one named like an ambient sets that ambient for the body."""
@@ -96,23 +113,17 @@ class Elaborator:
     def _finish_output(self, site: Site, decl: s.Network) -> None:
         if self.outputs or isinstance(site.here, Poison):
             return
-        if not isinstance(site.here, Tensor):
+        if site.here is None:
             message = f"network `{decl.name}` places no layer"
             raise Mistake("E0410", message, decl.name_span, help="begin with `input 3x224x224`")
-        self.outputs["logits"] = site.here.id
+        here = one_tensor(site.here, f"the end of `{decl.name}`", decl.name_span)
+        self._give("logits", here, decl.name_span)
 
     def _facts(self, env: Env, site: Site) -> None:
-        """The variant's own `expect` and `meta`, then all expectations against what came out."""
-        poisoned = bool(self.findings)
+        """The variant's own `expect` and `meta`."""
         fact_env = Env(self.derived.home)
         for fact in self.derived.facts:
             self._statement(fact, fact_env, site)
-        if poisoned or self.derived.rebound:
-            return
-        for expectation in self.expectations:
-            finding = expectation.check(self.record.ops, self.outputs)
-            if finding is not None:
-                self.findings.append(finding)
 
     def _check_overrides(self) -> None:
         """An override of an ambient that took no effect is a mistake (law 4)."""
@@ -232,9 +243,9 @@ class Elaborator:
         raise unmet(statement, env, self.evaluate)
 
     def _expect(self, statement: s.Expect, env: Env, site: Site) -> None:
-        for setting in statement.settings:
-            value = self.evaluate(setting.value, env)
-            self.expectations.append(Expectation.of(setting, value, self.derived.name))
+        for claim in statement.claims:
+            value = self.evaluate(claim.value, env)
+            self.expectations.append(Expectation.of(claim, value, self.derived.name))
 
     def _meta(self, statement: s.Meta, env: Env, site: Site) -> None:
         for setting in statement.settings:
@@ -277,8 +288,35 @@ class Elaborator:
                 message = f"an output is a tensor, not {type_name(tensor)}"
                 raise Mistake("E0301", message, value.span)
             name = value.name if isinstance(value, s.Name) else f"output{len(self.outputs)}"
-            if self.outputs.setdefault(name, tensor.id) != tensor.id:
-                raise Mistake("E0206", f"two outputs would be called `{name}`", value.span)
+            self._give(name, tensor, value.span)
+
+    def _give(self, name: str, tensor: Tensor, span: Span) -> None:
+        """Make a tensor an output."""
+        if self.outputs.get(name) != tensor.id:
+            self._name_output(name, span)
+        self.outputs[name] = tensor.id
+
+    def _name_output(self, name: str, span: Span) -> None:
+        first = self._named.setdefault(name, span)
+        if first is not span:
+            other = (Label(first, "first"),)
+            raise Mistake("E0206", f"two outputs would be called `{name}`", span, secondary=other)
+
+    def _aux(self, statement: s.Aux, env: Env, site: Site) -> None:
+        """Place a head beside what flows here; its end is an output of training only."""
+        first = statement.chain.steps[0]
+        if first.label is None:
+            message = "an auxiliary output is called like its first layer, which has no label"
+            raise Mistake("E0115", message, first.span, help="for example `aux aux1: ...`")
+        place, inner = site.branch(site.here), env.child()
+        name = self._placer.component(first, inner)
+        assert name is not None
+        self._placer.chain(statement.chain, inner, place)
+        if place.here is site.here or isinstance(place.here, Poison):
+            return  # A head that is `none` gives nothing.
+        end = one_tensor(place.here, f"the output `{name}`", statement.span)
+        self._name_output(name, first.label.span)
+        self.aux[name] = end.id
 
     def _shape(self, statement: s.Shape, env: Env, site: Site) -> None:
         value = self.evaluate(statement.value, env)
@@ -288,14 +326,12 @@ class Elaborator:
             raise Mistake("E0301", message, statement.value.span)
         if isinstance(site.here, Poison):
             return
-        if not isinstance(site.here, Tensor):
-            raise Mistake("E0412", "there is no tensor here yet", statement.span)
-        found = site.here.type.shape
+        here = one_tensor(site.here, "`=>`", statement.span)
+        found = here.type.shape
         if tuple(expected) != found[len(found) - len(expected) :]:
             shown = "x".join(map(show, expected))
-            message = f"the tensor here is {site.here.type}, not {shown}"
-            span = self.record.ops[site.here.id].span
-            made = Label(span, f"gives {site.here.type}")
+            message = f"the tensor here is {here.type}, not {shown}"
+            made = Label(self.record.ops[here.id].span, f"gives {here.type}")
             raise Mistake(
                 "E0403", message, statement.value.span, "expected by this line", secondary=(made,)
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from resnetc.diagnostics import Label, Span
 from resnetc.lang import syntax as s
@@ -12,7 +12,7 @@ from resnetc.lang.mistake import Abandon, Mistake, Poisoned
 from resnetc.lang.observe import Observer, Row
 from resnetc.lang.record import MAX_NODES, Recorder, join
 from resnetc.lang.site import Counter, Flowing, Opened, Site
-from resnetc.lang.structures import STRUCTURES, Run, Structures, open_block
+from resnetc.lang.structures import STRUCTURES, Run, Structures, one_tensor, open_block
 from resnetc.lang.values import (
     POISON,
     Bound,
@@ -58,9 +58,19 @@ class Placer:
         elif step.repeat is not None:
             self._repeat(step, step.core, env, site)
         else:
-            self._call(step.core, self._component(step, env), env, site, step.span)
-        for bind in step.binds:
-            self._bind(bind, env, site)
+            self._call(step.core, self.component(step, env), env, site, step.span)
+        for bind, value in zip(step.binds, self._flowing(step, site), strict=True):
+            self._bind(bind, value, env)
+
+    def _flowing(self, step: s.Step, site: Site) -> Sequence[Flowing]:
+        """What each target of `as` takes: the tensor, or its own of the several that flow."""
+        count = len(step.binds)
+        if not isinstance(site.here, list) or count < 2:
+            return [site.here] * count
+        if len(site.here) != count:
+            message = f"{count} names cannot take {len(site.here)} tensors"
+            raise Mistake("E0306", message, step.binds[0].span.to(step.binds[-1].span))
+        return site.here
 
     def _from(self, step: s.Step, source: s.From, env: Env) -> Flowing:
         if step.label is not None or step.repeat is not None:
@@ -76,8 +86,8 @@ class Placer:
                 tensors.append(item)
         return tensors[0] if len(tensors) == 1 else tensors
 
-    def _bind(self, bind: s.Bind, env: Env, site: Site) -> None:
-        value = site.here if site.here is not None else POISON
+    def _bind(self, bind: s.Bind, flowing: Flowing, env: Env) -> None:
+        value = flowing if flowing is not None else POISON
         if not bind.append:
             env.names[bind.name] = value
             return
@@ -85,9 +95,9 @@ class Placer:
         if not found or not isinstance(grown, TensorList):
             grown = TensorList()
             env.names[bind.name] = grown
-        grown.items.append(value)
+        grown.items += value if isinstance(value, list) else [value]
 
-    def _component(self, step: s.Step, env: Env) -> str | None:
+    def component(self, step: s.Step, env: Env) -> str | None:
         """The path component that the step's label gives."""
         if step.label is None:
             return None
@@ -109,7 +119,7 @@ class Placer:
         if count > MAX_NODES:
             message = f"{count:,} repeats; a network holds at most {MAX_NODES:,} layers"
             raise Abandon("E0601", message, step.repeat.span)
-        component = self._component(step, env)
+        component = self.component(step, env)
         inner = site
         if component is not None:
             path = join(site.path, component)
@@ -161,9 +171,9 @@ class Placer:
     ) -> None:
         inner = Env(layer.home, {}, env.ambients)
         where = self.evaluate.bind(decl, bound, inner, call.span)
-        operand = self._operand(site, call)
-        if decl.name == "identity" and component is None:
+        if decl.name == "identity" and component is None and site.here is not None:
             return
+        operand = self._operand(site, call)
         try:
             op = PRIMITIVES[decl.name].place((operand.type,), **inner.names)
             site.here = self.record.place(
@@ -193,13 +203,7 @@ class Placer:
     def _operand(self, site: Site, call: s.Call) -> Tensor:
         if isinstance(site.here, Poison):
             raise Poisoned
-        if isinstance(site.here, list):
-            message = f"`{call.name}` takes one tensor, not {len(site.here)}"
-            raise Mistake("E0413", message, call.name_span, help="join them with add or concat")
-        if site.here is None:
-            message = "there is no tensor here yet"
-            raise Mistake("E0412", message, call.name_span, help="begin with `input 3x224x224`")
-        return site.here
+        return one_tensor(site.here, f"`{call.name}`", call.name_span)
 
     def _block(
         self,

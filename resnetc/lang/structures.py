@@ -1,21 +1,23 @@
-"""The structures of the language: `seq`, `group`, `residual` and the merges."""
+"""The structures of the language: `seq`, `group`, `residual`, the merges and `split`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from resnetc.diagnostics import Help, Label, Span, suggest
 from resnetc.lang import syntax as s
 from resnetc.lang.evaluate import Env, Evaluator
 from resnetc.lang.mistake import Mistake, Poisoned
 from resnetc.lang.record import Recorder, join
-from resnetc.lang.site import Counter, Opened, Site
+from resnetc.lang.site import Counter, Flowing, Opened, Site
 from resnetc.lang.values import Layer, Poison, Policy, Tensor, type_name
-from resnetc.ops import MERGES, Op, OpError
+from resnetc.ops import MERGES, PRIMITIVES, Op, OpError
 from resnetc.shapes import TensorType
 
 CONTAINERS = ("seq", "group")
-STRUCTURES = (*CONTAINERS, "residual", *MERGES)
+JOINS = (*MERGES, "tuple")
+STRUCTURES = (*CONTAINERS, "residual", *JOINS, "split")
 Run = Callable[[s.Body, Env, Site], None]
 """Elaborates the statements of a body at a site."""
 Call = Callable[[s.Call, str | None, Env, Site, Span], None]
@@ -44,6 +46,8 @@ class Structures:
             place = open_block(self.record, call.name, component, site, span)
         if call.name == "residual":
             self._residual(call, env, place)
+        elif call.name == "split":
+            self._split(call, env, place)
         else:
             self._no_arguments(call)
             self._merge(call, env, place)
@@ -81,8 +85,9 @@ class Structures:
             for inner in self._guarded(branch.guard, env):
                 place = site.branch(site.here)
                 self._run(branch.body, inner, place)
-                if isinstance(place.here, Tensor):
-                    yield place.here, branch.span
+                for tensor in place.here if isinstance(place.here, list) else [place.here]:
+                    if isinstance(tensor, Tensor):
+                        yield tensor, branch.span
                 poisoned = poisoned or isinstance(place.here, Poison)
         if poisoned:
             raise Poisoned
@@ -106,6 +111,9 @@ class Structures:
     def _join(self, name: str, ends: list[tuple[Tensor, Span]], site: Site, span: Span) -> None:
         if not ends:
             raise Mistake("E0414", f"`{name}` has no branch to join", span)
+        if name == "tuple":
+            site.here = [tensor for tensor, _ in ends]
+            return
         if len(ends) == 1:
             site.here = ends[0][0]
             return
@@ -122,6 +130,33 @@ class Structures:
                 advice = "`residual { ... }` adds a shortcut that projects where the shape changes"
             raise Mistake(error.code, error.message, span, secondary=labels, help=advice) from None
 
+    def _split(self, call: s.Call, env: Env, site: Site) -> None:
+        """Cut the channels into equal parts, which flow on side by side."""
+        if call.body is not None or call.branches is not None:
+            raise Mistake("E0112", "`split` takes no body in braces", call.name_span)
+        if len(call.args) != 1 or call.args[0].name not in (None, "parts"):
+            message = "`split` takes one argument, the number of parts"
+            raise Mistake("E0205", message, call.span, notes=("split(parts: int)",))
+        span = call.args[0].value.span
+        parts = self.evaluate.typed(call.args[0].value, env, int, "int")
+        if isinstance(site.here, Poison):
+            raise Poisoned
+        whole = one_tensor(site.here, "`split`", call.name_span)
+        channels = whole.type.shape[0]
+        if parts < 1 or channels % parts:
+            made = Label(self.record.ops[whole.id].span, f"gives {whole.type}")
+            message = f"{channels} channels cannot be split into {parts} equal parts"
+            raise Mistake("E0406", message, span, secondary=(made,))
+        place = partial(
+            self.record.place, path=site.path, component=None, scope=site.scope, span=call.span
+        )
+        cut = PRIMITIVES["slice_channels"]
+        width = channels // parts
+        site.here = []
+        for start in range(0, channels, width):
+            op = cut.place((whole.type,), start=start, stop=start + width)
+            site.here.append(place(op, (whole,), opened=site.opened))
+
     def _residual(self, call: s.Call, env: Env, site: Site) -> None:
         settings = self._residual_settings(call, env)
         before = site.here
@@ -130,12 +165,12 @@ class Structures:
         self._run(body, env.child(), place)
         if isinstance(place.here, Poison) or isinstance(before, Poison):
             raise Poisoned
-        if not isinstance(before, Tensor) or not isinstance(place.here, Tensor):
-            raise Mistake("E0412", "there is no tensor here yet", call.name_span)
+        before = one_tensor(before, "`residual`", call.name_span)
+        after = one_tensor(place.here, "the end of a `residual`", call.name_span)
         policy, policy_span = settings["shortcut"]
-        ends = [(place.here, body.span)]
+        ends = [(after, body.span)]
         if isinstance(policy, Policy):
-            ends += self._shortcut(policy, before, place.here, env, site, policy_span)
+            ends += self._shortcut(policy, before, after, env, site, policy_span)
         elif policy is not None:
             message = f"expected shortcut, found {type_name(policy)}"
             raise Mistake("E0301", message, policy_span)
@@ -178,6 +213,19 @@ class Structures:
         what = f"shortcut `{policy.declaration.name}`, from {before.type} to {after.type}"
         place.opened = Opened(what, where, policy.home, site.opened)
         return list(self._branches(policy.declaration.branches, inner, place))
+
+
+def one_tensor(here: Flowing, what: str, span: Span) -> Tensor:
+    """The one tensor that flows; one in a list counts. Raises Mistake for several and for none."""
+    if isinstance(here, Tensor):
+        return here
+    if isinstance(here, list):
+        if len(here) == 1:
+            return here[0]
+        message = f"{what} takes one tensor, not {len(here)}"
+        raise Mistake("E0413", message, span, help="join them with add or concat")
+    message = "there is no tensor here yet"
+    raise Mistake("E0412", message, span, help="begin with `input 3x224x224`")
 
 
 def _unknown_argument(arg: s.Arg) -> Mistake:
