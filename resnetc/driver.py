@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resnetc.analysis import Cost, cost
+from resnetc.analysis.expected import unmet
 from resnetc.diagnostics import CompileError, Diagnostic, Source
 from resnetc.ir import Graph
 from resnetc.lang import syntax as s
@@ -137,13 +138,15 @@ def load(
     with _collecting(findings):
         derived, evaluate = _derive(definition, settings)
         checked = Elaborator(derived, evaluate).run()
+        graph = lower(checked)
+        findings += unmet(graph, checked.expectations)
     raise_findings(findings)
     return Network(
         name=checked.name,
         reference=f"{found.shown}:{definition.decl.name}",
         path=found.path,
         source_text=program.entry.file.source.text,
-        graph=lower(checked),
+        graph=graph,
         parameters=tuple(param.name for param in derived.params),
         settings=dict(settings),
         meta=checked.meta,
@@ -191,6 +194,7 @@ def check_program(
                 continue
             checked = Elaborator(derived, evaluate, watch(name) if watch else None).run()
             networks[name], meta[name] = lower(checked), checked.meta
+            findings += unmet(networks[name], checked.expectations)
         except CompileError as error:
             findings += error.diagnostics
     recipes = list(program.entry.own((s.Recipe, s.RecipeVariant)))

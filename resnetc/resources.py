@@ -28,3 +28,8 @@ def specs() -> Path:
 def paper_tables() -> Path:
     """The paper's tables and recounts (He et al. 2015), as JSON."""
     return specs() / "paper" / "he2015.json"
+
+
+def published_weights() -> list[Path]:
+    """The files of names and shapes of published weights, one for each source."""
+    return sorted((specs() / "weights").glob("*.json"))

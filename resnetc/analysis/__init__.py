@@ -4,6 +4,7 @@
 """
 
 from resnetc.analysis.cost import Cost, cost, node_costs
+from resnetc.analysis.depth import depth
 from resnetc.analysis.field import Field, fields, receptive_field
 from resnetc.analysis.stages import StageReport, stages
 
@@ -12,6 +13,7 @@ __all__ = [
     "Field",
     "StageReport",
     "cost",
+    "depth",
     "fields",
     "node_costs",
     "receptive_field",

@@ -38,6 +38,20 @@ def receptive_field(graph: Graph) -> Field:
     return max((found[i] for i in graph.outputs.values()), key=lambda field: field.size)
 
 
+def last_map_field(graph: Graph) -> Field:
+    """The field of the last map with more than one pixel on the way to the first output.
+
+    Of a classifier that is what its global pooling pools: the output itself sees the whole image.
+    """
+    found = fields(graph)
+    last = node = graph[next(iter(graph.outputs.values()))]
+    while node.inputs:
+        if len(node.type.shape) == 3 and max(node.type.shape[1:]) > 1:
+            return found[node.id]
+        node = graph[node.inputs[_leading_operand(graph, node)]]
+    return found[last.id]
+
+
 def fields(graph: Graph) -> dict[NodeId, Field]:
     """The field of every node; where branches meet, the union of theirs. Linear."""
     found: dict[NodeId, Field] = {}

@@ -1,90 +1,106 @@
-"""`expect params = 25_557_032`: what a network says of itself, proven."""
+"""`expect params = 25_557_032`, `expect macs <= 4.2e9`: what a network says of itself.
+
+Here an expectation is read and its value's type checked. Whether it holds is found out on the
+compiled graph, by `resnetc.analysis.expected`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import operator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 
-from resnetc.diagnostics import Diagnostic, Help, Label, suggest
+from resnetc.diagnostics import Help, suggest
 from resnetc.lang import syntax as s
 from resnetc.lang.mistake import Mistake
-from resnetc.lang.record import PlacedOp, needed
-from resnetc.lang.values import show, type_name
-
-Ops = Sequence[PlacedOp]
+from resnetc.lang.values import type_name
 
 
-def _params(op: PlacedOp) -> int:
-    return sum(spec.type.elements for spec in op.op.parameters() if spec.role.trainable)
+class Kind(Enum):
+    """What an expectation's value is, in words."""
+
+    COUNT = "int"
+    SIZE = "size"
+    SHAPE = "shape"
+    NAME = "string"
 
 
-def _macs(op: PlacedOp) -> int:
-    return op.op.macs(op.type)
-
-
-COUNTS: dict[str, tuple[str, Callable[[PlacedOp], int]]] = {
-    "params": ("parameters", _params),
-    "macs": ("multiply-accumulates", _macs),
+KEYS: Mapping[str, Kind] = {
+    "params": Kind.COUNT,
+    "buffers": Kind.COUNT,
+    "macs": Kind.COUNT,
+    "flops": Kind.COUNT,
+    "activations": Kind.COUNT,
+    "memory": Kind.COUNT,
+    "training_memory": Kind.COUNT,
+    "depth": Kind.COUNT,
+    "receptive_field": Kind.SIZE,
+    "output": Kind.SHAPE,
+    "weights": Kind.NAME,
+    "paper": Kind.NAME,
 }
-KEYS = (*COUNTS, "output")
+"""What `expect` knows."""
+
+RELATIONS: Mapping[str, tuple[str, Callable[[float, float], bool]]] = {
+    "=": ("", operator.eq),
+    "<=": ("at most ", operator.le),
+    "<": ("less than ", operator.lt),
+    ">=": ("at least ", operator.ge),
+    ">": ("more than ", operator.gt),
+}
+"""How a figure may stand to the value: in words, and as a test of the two."""
 
 
 @dataclass(frozen=True)
 class Expectation:
-    """One `key = value` of an `expect`, for one network."""
+    """One claim of an `expect`, for one network. `value` is of the key's kind."""
 
-    setting: s.Setting
+    claim: s.Claim
     value: object
     network: str
 
     @classmethod
-    def of(cls, setting: s.Setting, value: object, network: str) -> Expectation:
-        """The expectation, or a Mistake when there is no such key or the value is no count."""
-        if setting.name not in KEYS:
-            close = suggest(setting.name, KEYS)
-            advice = f"did you mean `{close}`?" if close else f"known are {', '.join(KEYS)}"
-            message = f"`expect` knows no `{setting.name}`"
-            raise Mistake("E0203", message, setting.name_span, help=advice)
-        shape = isinstance(value, tuple | list)
-        is_int = isinstance(value, int) and not isinstance(value, bool)
-        if not is_int and not (setting.name == "output" and shape):
-            message = f"expected int, found {type_name(value)}"
-            raise Mistake("E0301", message, setting.value.span)
-        return cls(setting, value, network)
-
-    def check(self, ops: Ops, outputs: Mapping[str, int]) -> Diagnostic | None:
-        """The finding when it does not hold."""
-        if self.setting.name == "output":
-            return self._check_output(ops, outputs)
-        noun, count = COUNTS[self.setting.name]
-        ops = [ops[i] for i in sorted(needed(ops, outputs.values()))]
-        found = sum(count(op) for op in ops)
-        if found == self.value:
-            return None
-        assert isinstance(self.value, int)
-        span = self.setting.value.span
-        message = f"{self.network} has {found:,} {noun}; the file expects {self.value:,}"
-        note = f"by label: {' · '.join(_by_label(ops, count))}"
-        transposed = sorted(str(found)) == sorted(str(self.value))
-        doubt = ": are two digits transposed?" if transposed else ""
-        advice = Help(f"the difference is {found - self.value:+,}{doubt}", span, f"{found:_}")
-        return Diagnostic("E0501", message, Label(span), notes=(note,), help=advice)
-
-    def _check_output(self, ops: Ops, outputs: Mapping[str, int]) -> Diagnostic | None:
-        found = next(ops[i].type.shape for i in outputs.values())
-        wanted = (self.value,) if isinstance(self.value, int) else self.value
-        assert isinstance(wanted, tuple | list)
-        if found == tuple(wanted):
-            return None
-        shown = "x".join(map(show, wanted))
-        message = f"{self.network} gives {'x'.join(map(str, found))}; the file expects {shown}"
-        return Diagnostic("E0501", message, Label(self.setting.value.span))
+    def of(cls, claim: s.Claim, value: object, network: str) -> Expectation:
+        """The expectation. Raises Mistake when there is no such key, or the value or the relation
+        is not one that the key can have."""
+        if claim.name not in KEYS:
+            close = suggest(claim.name, KEYS)
+            advice = Help(f"known are {', '.join(KEYS)}")
+            if close:
+                advice = Help(f"did you mean `{close}`?", claim.name_span, close)
+            message = f"`expect` knows no `{claim.name}`"
+            raise Mistake("E0203", message, claim.name_span, help=advice)
+        _check_relation(claim)
+        kind = KEYS[claim.name]
+        if not _is_of(value, kind, exact=claim.relation == "="):
+            message = f"expected {kind.value}, found {type_name(value)}"
+            bound = f"a bound may be a float: `{claim.name} <= {claim.value.span.text}`"
+            rounded = isinstance(value, float) and kind is Kind.COUNT
+            raise Mistake("E0301", message, claim.value.span, help=bound if rounded else None)
+        return cls(claim, value, network)
 
 
-def _by_label(ops: Ops, count: Callable[[PlacedOp], int]) -> list[str]:
-    totals: dict[str, int] = {}
-    for op in ops:
-        if count(op):
-            label = op.prefix.split(".")[0] or op.op.name
-            totals[label] = totals.get(label, 0) + count(op)
-    return [f"{label} {total:,}" for label, total in totals.items()]
+def _check_relation(claim: s.Claim) -> None:
+    equality = f"{claim.name} = {claim.value.span.text}"
+    advice = Help(f"write `{equality}`", claim.span, equality)
+    if claim.relation not in RELATIONS:
+        known = ", ".join(f"`{sign}`" for sign in list(RELATIONS)[:-1])
+        message = f"an expectation says {known} or `>`, not `{claim.relation}`"
+        raise Mistake("E0307", message, claim.span, help=advice)
+    kind = KEYS[claim.name]
+    if claim.relation != "=" and kind in (Kind.SHAPE, Kind.NAME):
+        message = f"`{claim.name}` is a {kind.value}, which `{claim.relation}` cannot compare"
+        raise Mistake("E0307", message, claim.span, help=advice)
+
+
+def _is_of(value: object, kind: Kind, *, exact: bool) -> bool:
+    """Whether a value is of a kind; a bound may be a float, such as 4.2e9."""
+    number = isinstance(value, int if exact else int | float) and not isinstance(value, bool)
+    if kind is Kind.COUNT:
+        return number
+    if kind is Kind.SIZE:
+        return number or (isinstance(value, tuple) and len(value) == 2)
+    if kind is Kind.SHAPE:
+        return number or isinstance(value, tuple | list)
+    return isinstance(value, str)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from resnetc.diagnostics import Label, Span
+from resnetc.lang.expectations import Expectation
 from resnetc.lang.mistake import Abandon, Mistake
 from resnetc.lang.site import Opened
 from resnetc.lang.values import Tensor
@@ -51,13 +52,17 @@ class PlacedBlock:
 @dataclass(frozen=True)
 class CheckedNetwork:
     """A network whose every mistake would have been reported: ops in topological order (a tensor's
-    id is its op's position), blocks by id, outputs by name."""
+    id is its op's position), blocks by id, outputs and those of training only (`aux`) by name. What
+    it expects of itself is to be proven on the graph; a network with values from outside its file
+    expects nothing."""
 
     name: str
     ops: tuple[PlacedOp, ...]
     blocks: tuple[PlacedBlock, ...]
     outputs: dict[str, int]
+    aux: dict[str, int]
     meta: dict[str, object]
+    expectations: tuple[Expectation, ...] = ()
 
 
 def needed(ops: Sequence[PlacedOp], outputs: Iterable[int]) -> set[int]:
