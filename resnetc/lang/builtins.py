@@ -65,17 +65,52 @@ def _round(value: Any) -> Any:
     return round(_numbers([value])[0])
 
 
+def _ceil(value: Any) -> int:
+    return int(math.ceil(_numbers([value])[0]))
+
+
+def _floor(value: Any) -> int:
+    return int(math.floor(_numbers([value])[0]))
+
+
+def _key(value: Any) -> tuple[bool, Any]:
+    """What tells values apart as `==` does: 1 is 1.0, but not true. Raises TypeError for lists."""
+    hash(value)
+    return isinstance(value, bool), value
+
+
+def _unique(values: object) -> list[Any]:
+    first: dict[tuple[bool, Any], Any] = {}
+    for value in _list(values):
+        first.setdefault(_key(value), value)
+    return list(first.values())
+
+
+def _count(values: object, wanted: object) -> int:
+    key = _key(wanted)
+    return sum(_key(value) == key for value in _list(values))
+
+
+def _reversed(values: object) -> list[Any]:
+    return _list(values)[::-1]
+
+
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "abs": _abs,
+    "ceil": _ceil,
+    "count": _count,
     "enumerate": _enumerate,
     "float": lambda value: float(_numbers([value])[0]),
+    "floor": _floor,
     "int": lambda value: _int(_numbers([value])[0]),
     "len": _len,
     "log": _log,
     "max": _extreme(max),
     "min": _extreme(min),
+    "reversed": _reversed,
     "round": _round,
     "sqrt": _sqrt,
     "sum": _sum,
+    "unique": _unique,
     "zip": _zip,
 }
