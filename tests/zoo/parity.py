@@ -75,7 +75,11 @@ def differences(network: resnetc.Network, reference: Reference) -> dict[str, flo
 
 def random_state(module: nn.Module) -> dict[str, Tensor]:
     """A float64 state for the module: He-normal weights, and everything else off its default."""
-    return {path: _draw(path, tensor) for path, tensor in module.state_dict().items()}
+    # Kept as torch makes it: some modules look at the version that it carries.
+    state = module.state_dict()
+    for path, tensor in state.items():
+        state[path] = _draw(path, tensor)
+    return state
 
 
 def _draw(path: str, like: Tensor) -> Tensor:
