@@ -96,7 +96,7 @@ def test_strictness_would_see_a_conflict() -> None:
 def test_every_rule_has_its_record() -> None:
     from resnetc.lang.tree import TreeBuilder
 
-    grammar = parser._grammar()
+    grammar = parser.grammar()
     rules = [rule for rule in grammar.rules if not rule.options.template_source]
     made = {str(rule.alias or rule.origin.name) for rule in rules}
     inlined = {rule.origin.name for rule in rules if rule.options.expand1}
@@ -113,7 +113,7 @@ def test_the_zoo_parses(path: Path) -> None:
 
 def test_statements_never_begin_as_an_expression_goes_on() -> None:
     """Newlines mean nothing, so no statement may start with a sign that continues another."""
-    grammar = parser._grammar()
+    grammar = parser.grammar()
     interactive = grammar.parse_interactive("network n { relu ", start="start")
     list(interactive.exhaust_lexer())
     goes_on = interactive.accepts() - {"RBRACE"}
@@ -250,14 +250,14 @@ def test_the_exact_tree_has_every_token(path: Path) -> None:
 def test_a_spoiled_cache_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     for spoiled in (b"", b"rubbish", b"\x80\x05K\x01.", os.urandom(100)):
-        parser._grammar.cache_clear()
+        parser.grammar.cache_clear()
         parse(Source("x", "const a = 1"))
         cached = list((tmp_path / "resnetc").glob("*.lark"))
         assert len(cached) == 1
         cached[0].write_bytes(spoiled)
-    parser._grammar.cache_clear()
+    parser.grammar.cache_clear()
     assert parse(Source("x", "const a = 1")).decls[0].name == "a"
-    parser._grammar.cache_clear()
+    parser.grammar.cache_clear()
 
 
 def test_a_cache_that_cannot_be_written_does_not_matter(
@@ -265,18 +265,18 @@ def test_a_cache_that_cannot_be_written_does_not_matter(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    parser._grammar.cache_clear()
+    parser.grammar.cache_clear()
     assert parse(Source("x", "const a = 1")).decls[0].name == "a"
-    parser._grammar.cache_clear()
+    parser.grammar.cache_clear()
 
 
 def test_without_a_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)
-    parser._grammar.cache_clear()
+    parser.grammar.cache_clear()
     assert parse(Source("x", "const a = 1")).decls[0].name == "a"
-    parser._grammar.cache_clear()
+    parser.grammar.cache_clear()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -48,7 +48,7 @@ def parse_expression(source: Source) -> s.Expr:
 
 def parse_exactly(text: str) -> lark.Tree[Any]:
     """Lark's tree of a text that :func:`parse` accepts, with every token in it."""
-    return _grammar(every_token=True).parse(text, start="start")
+    return grammar(every_token=True).parse(text, start="start")
 
 
 def _build(source: Source, start: str, text: str, offset: int) -> object:
@@ -65,7 +65,7 @@ def _build(source: Source, start: str, text: str, offset: int) -> object:
 
 def _parse_tree(source: Source, start: str, text: str, offset: int) -> lark.Tree[Any]:
     try:
-        tree = _grammar().parse(text, start=start)
+        tree = grammar().parse(text, start=start)
     except lark.exceptions.UnexpectedInput as error:
         if start == "start":
             raise CompileError(all_mistakes(source, error, keywords(), _unread)) from None
@@ -78,7 +78,7 @@ def _parse_tree(source: Source, start: str, text: str, offset: int) -> lark.Tree
 def _unread(text: str) -> lark.exceptions.UnexpectedInput | None:
     """What cannot be read of a file's text."""
     try:
-        _grammar().parse(text, start="start")
+        grammar().parse(text, start="start")
     except lark.exceptions.UnexpectedInput as error:
         return error
     return None
@@ -123,7 +123,7 @@ def _mistake(source: Source, start: int, end: int, code: str, message: str) -> C
 
 
 @lru_cache(maxsize=2)
-def _grammar(*, every_token: bool = False) -> lark.Lark:
+def grammar(*, every_token: bool = False) -> lark.Lark:
     """The parser. Its tables are kept in the user's cache folder, since making them is slow."""
     text = resources.grammar().read_text(encoding="utf-8")
     key = f"{text}{lark.__version__}{sys.version}{every_token}".encode()
@@ -138,7 +138,7 @@ def _grammar(*, every_token: bool = False) -> lark.Lark:
 @lru_cache(maxsize=1)
 def keywords() -> frozenset[str]:
     """The words of the grammar: none is a name, though some may stand as one in places."""
-    words = (str(terminal.pattern.value) for terminal in _grammar().terminals)
+    words = (str(terminal.pattern.value) for terminal in grammar().terminals)
     return frozenset(word for word in words if word.isalpha())
 
 
