@@ -10,13 +10,13 @@ from resnetc.lang.record import CheckedNetwork, PlacedOp, join, needed
 
 def lower(network: CheckedNetwork) -> Graph:
     """The graph of a checked network, dead layers dropped, verified."""
-    alive = needed(network.ops, network.outputs.values())
+    alive = needed(network.ops, [*network.outputs.values(), *network.aux.values()])
     nodes = (_node(i, placed) for i, placed in enumerate(network.ops) if i in alive)
     scopes = (
         Scope(i, block.parent, block.path, block.block, block.span)
         for i, block in enumerate(network.blocks)
     )
-    graph = Graph(network.name, nodes, network.outputs, scopes)
+    graph = Graph(network.name, nodes, network.outputs, scopes, network.aux)
     verify(graph, Stage.SOURCE)
     return graph
 

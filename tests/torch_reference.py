@@ -37,9 +37,11 @@ def random_state(graph: Graph, seed: int = 0) -> dict[str, Tensor]:
 def interpret(
     graph: Graph, state: Mapping[str, Tensor], inputs: tuple[Tensor, ...], *, training: bool
 ) -> dict[str, Tensor]:
-    """Outputs by name. In training, running statistics in `state` are updated."""
+    """Outputs by name. In training, running statistics in `state` are updated, and the auxiliary
+    outputs come behind the others."""
     values = {node.id: tensor for node, tensor in zip(graph.inputs, inputs, strict=True)}
-    needed = set(graph.outputs.values())
+    wanted = {**graph.outputs, **graph.aux} if training else graph.outputs
+    needed = set(wanted.values())
     for node in reversed(list(graph)):
         needed.update(node.inputs if node.id in needed else ())
     for node in graph:
@@ -47,7 +49,7 @@ def interpret(
             held = [state[parameter.path] for parameter in node.parameters]
             operands = [values[operand] for operand in node.inputs]
             values[node.id] = _apply(node, operands, held, training)
-    return {name: values[node_id] for name, node_id in graph.outputs.items()}
+    return {name: values[node_id] for name, node_id in wanted.items()}
 
 
 def _apply(node: Node, operands: list[Tensor], held: list[Tensor], training: bool) -> Tensor:

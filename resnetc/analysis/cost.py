@@ -28,6 +28,9 @@ CONVENTIONS = {
 class Cost:
     """Cost of an op, a stage or a network; `CONVENTIONS` says what each field counts.
 
+    Work is that of inference: of an auxiliary head only the parameters count, and its part in the
+    training peak.
+
     Costs of parts add up to the cost of the whole: counts are summed, peaks are not, since parts
     run one after another: the larger one stays.
     """
@@ -71,15 +74,17 @@ def node_costs(graph: Graph) -> dict[NodeId, Cost]:
 
 def _node_cost(graph: Graph, node: Node, inference: int, training: int) -> Cost:
     op = node.op
-    macs = op.macs(node.type)
+    idle = node.id in graph.training_only
+    macs = 0 if idle else op.macs(node.type)
+    steps = 0 if idle else op.elementwise_flops(graph.operands(node), node.type)
     trained = sum(p.type.elements for p in node.parameters if p.role.trainable)
     held = sum(p.type.elements for p in node.parameters)
     return Cost(
         params=trained,
         buffers=held - trained,
         macs=macs,
-        flops=2 * macs + op.elementwise_flops(graph.operands(node), node.type),
-        activations=0 if op.view or op.name == "input" else node.type.elements,
+        flops=2 * macs + steps,
+        activations=0 if idle or op.view or op.name == "input" else node.type.elements,
         peak_inference_bytes=inference,
         peak_training_bytes=training,
     )

@@ -1,7 +1,7 @@
 """Bytes of activations alive while a graph runs in its order, per sample.
 
 A tensor is memory of its own unless its op is a view. The input is alive from the start and an
-output to the end. All of it is linear in the number of nodes.
+output to the end. Auxiliary heads run in training only. All of it is linear in the number of nodes.
 """
 
 from __future__ import annotations
@@ -14,33 +14,37 @@ from resnetc.ir import Graph, Node, NodeId
 
 
 def inference_bytes(graph: Graph) -> dict[NodeId, int]:
-    """Bytes alive while each node runs forward: a tensor dies with its last reader."""
-    return _Memory(graph).forward(training=False)[0]
+    """Bytes alive while each node runs forward: a tensor dies with its last reader; 0 for what
+    inference does not run."""
+    return dict.fromkeys(graph.training_only, 0) | _Memory(graph, training=False).forward()[0]
 
 
 def training_bytes(graph: Graph) -> dict[NodeId, int]:
     """Bytes alive while each node runs, forward or backward, whichever is more."""
-    memory = _Memory(graph)
-    forward, left = memory.forward(training=True)
+    memory = _Memory(graph, training=True)
+    forward, left = memory.forward()
     backward = memory.backward(left)
     return {node_id: max(alive, backward[node_id]) for node_id, alive in forward.items()}
 
 
 def saved_bytes(graph: Graph) -> int:
     """Bytes held from the forward pass for the gradients: what autograd saves of activations."""
-    memory = _Memory(graph)
+    memory = _Memory(graph, training=True)
     return memory.bytes(memory.savers) + sum(n.op.gradient_state(n.type) for n in graph)
 
 
 class _Memory:
     """Who owns what memory. Tensors are named by their owner: the node that is not a view."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, *, training: bool) -> None:
         self.graph = graph
+        self.training = training
+        self.nodes = [n for n in graph if training or n.id not in graph.training_only]
         self.owners: dict[NodeId, NodeId] = {}
-        for node in graph:
+        for node in self.nodes:
             self.owners[node.id] = self.owners[node.inputs[0]] if node.op.view else node.id
-        self.outputs = {self.owners[node_id] for node_id in graph.outputs.values()}
+        results = graph.results if training else graph.outputs
+        self.outputs = {self.owners[node_id] for node_id in results.values()}
 
     def bytes(self, owners: Iterable[NodeId]) -> int:
         return sum(self.graph[owner].type.bytes for owner in owners)
@@ -57,25 +61,25 @@ class _Memory:
     @cached_property
     def savers(self) -> Counter[NodeId]:
         """How many nodes' gradients are computed from each tensor."""
-        return Counter(owner for node in self.graph for owner in self.saved_by(node))
+        return Counter(owner for node in self.nodes for owner in self.saved_by(node))
 
-    def forward(self, *, training: bool) -> tuple[dict[NodeId, int], int]:
+    def forward(self) -> tuple[dict[NodeId, int], int]:
         """Bytes alive at each node, and those left at the end."""
         last_reader = dict(self.owners)
-        for node in self.graph:
+        for node in self.nodes:
             for operand in node.inputs:
                 last_reader[self.owners[operand]] = node.id
-        kept = self.outputs | (set(self.savers) if training else set())
+        kept = self.outputs | (set(self.savers) if self.training else set())
         dying = defaultdict(list)
         for owner in set(self.owners.values()) - kept:
             dying[last_reader[owner]].append(owner)
 
         during = {}
         alive = sum(node.type.bytes for node in self.graph.inputs)
-        for node in self.graph:
+        for node in self.nodes:
             if not node.op.view and node.op.name != "input":
                 alive += node.type.bytes
-            if training:
+            if self.training:
                 alive += node.op.gradient_state(node.type)
             during[node.id] = alive
             alive -= self.bytes(dying[node.id])
@@ -92,7 +96,7 @@ class _Memory:
         alive += self.bytes(gradients)
         readers = Counter(self.savers)
         during = {}
-        for node in reversed(list(self.graph)):
+        for node in reversed(self.nodes):
             operands: set[NodeId] = set()
             if node.id in gradients:  # a view's gradient is its owner's; an unread value has none
                 operands = {self.owners[operand] for operand in node.inputs} & wanted
@@ -111,7 +115,7 @@ class _Memory:
     def _wanting_gradient(self) -> set[NodeId]:
         """Tensors that parameters had a part in; the input had none."""
         wanting: set[NodeId] = set()
-        for node in self.graph:
+        for node in self.nodes:
             if node.parameters or any(self.owners[i] in wanting for i in node.inputs):
                 wanting.add(self.owners[node.id])
         return wanting

@@ -62,8 +62,8 @@ class Node:
 class Graph:
     """A network, verified or about to be. Nodes stand in a topological order.
 
-    `outputs` are node ids by output name; a classifier has one, called "logits". Input nodes carry
-    the op `Input`.
+    `outputs` are node ids by output name; a classifier has one, called "logits". `aux` are those
+    of training only: the auxiliary heads, which inference drops. Input nodes carry the op `Input`.
     """
 
     def __init__(
@@ -72,9 +72,11 @@ class Graph:
         nodes: Iterable[Node],
         outputs: Mapping[str, NodeId],
         scopes: Iterable[Scope] = (),
+        aux: Mapping[str, NodeId] | None = None,
     ) -> None:
         self.name = name
         self.outputs = dict(outputs)
+        self.aux = dict(aux or {})
         self.scopes = tuple(scopes) or (Scope(0, None, "", name),)
         self._nodes: dict[NodeId, Node] = {}
         self._users: dict[NodeId, list[NodeId]] = {}
@@ -130,6 +132,25 @@ class Graph:
     def inputs(self) -> tuple[Node, ...]:
         return tuple(node for node in self if node.op.name == "input")
 
+    @property
+    def results(self) -> dict[str, NodeId]:
+        """What a training step sees: the outputs, then the auxiliary ones."""
+        return self.outputs | self.aux
+
+    @cached_property
+    def training_only(self) -> frozenset[NodeId]:
+        """Nodes that auxiliary outputs depend on and no output does: the auxiliary heads."""
+        if not self.aux:
+            return frozenset()
+        return self._needed_by(self.aux.values()) - self._needed_by(self.outputs.values())
+
+    def _needed_by(self, results: Iterable[NodeId]) -> frozenset[NodeId]:
+        needed = set(results)
+        for node in reversed(self._nodes.values()):
+            if node.id in needed:
+                needed.update(node.inputs)
+        return frozenset(i for i in needed if self[i].op.name != "input")
+
     @cached_property
     def parameters(self) -> dict[str, Parameter]:
         """All parameters and buffers by path, in state_dict order."""
@@ -146,6 +167,8 @@ class Graph:
             digest.update(repr((node.name, node.op, operands, node.type, held)).encode())
         outputs = [(name, number[i]) for name, i in self.outputs.items()]
         digest.update(repr(outputs).encode())
+        if self.aux:
+            digest.update(repr([(name, number[i]) for name, i in self.aux.items()]).encode())
         return digest.hexdigest()
 
 
@@ -161,9 +184,11 @@ class GraphEditor:
     changed: bool = False
     _nodes: dict[NodeId, Node] = field(default_factory=dict)
     _value: dict[NodeId, NodeId] = field(default_factory=dict)
+    _aux: dict[str, NodeId] = field(default_factory=dict)
     _next: int = 0
 
     def __post_init__(self) -> None:
+        self._aux = self.old.aux
         self._next = max((node.id for node in self.old), default=-1) + 1
 
     def type_of(self, old_id: NodeId) -> TensorType:
@@ -212,13 +237,19 @@ class GraphEditor:
         self._value[old.id] = new.id
         return new
 
+    def drop_aux(self) -> None:
+        """Leave the auxiliary outputs out of the new graph, and with them what only they need."""
+        self.changed = self.changed or bool(self.old.aux)
+        self._aux = {}
+
     def finish(self) -> Graph:
         """The new graph, without the nodes that no output depends on; inputs always stay."""
         outputs = {name: self._value[node_id] for name, node_id in self.old.outputs.items()}
-        alive = set(outputs.values())
+        aux = {name: self._value[node_id] for name, node_id in self._aux.items()}
+        alive = {*outputs.values(), *aux.values()}
         for node in reversed(self._nodes.values()):
             if node.id in alive:
                 alive.update(node.inputs)
         kept = [n for n in self._nodes.values() if n.id in alive or n.op.name == "input"]
         self.changed = self.changed or len(kept) < len(self._nodes)
-        return Graph(self.old.name, kept, outputs, self.old.scopes)
+        return Graph(self.old.name, kept, outputs, self.old.scopes, aux)

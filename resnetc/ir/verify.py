@@ -44,9 +44,13 @@ def verify(graph: Graph, stage: Stage = Stage.SOURCE) -> None:
                     f"{node.name} and {owners[parameter.path]} own {parameter.path}"
                 )
             owners[parameter.path] = node.name
-    for name, node_id in graph.outputs.items():
+    for name, node_id in graph.results.items():
         if node_id not in graph:
             raise InternalError(f"output {name} is not in the graph")
+    if both := graph.outputs.keys() & graph.aux.keys():
+        raise InternalError(f"output {min(both)} is also an auxiliary one")
+    if graph.aux and stage is not Stage.SOURCE:
+        raise InternalError(f"{min(graph.aux)} is of training only: not legal in {stage.name}")
 
 
 def _verify_node(graph: Graph, node: Node, stage: Stage) -> None:

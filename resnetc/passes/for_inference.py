@@ -15,7 +15,10 @@ _MERGES = frozenset({"add", "mul", "concat"})
 
 @dataclass(frozen=True)
 class ForInference(Pass):
-    """Readers of an identity, a dropout or a merge of one operand read that operand instead."""
+    """Readers of an identity, a dropout or a merge of one operand read that operand instead.
+
+    Auxiliary outputs go, and the heads that only they need.
+    """
 
     name: ClassVar[str] = "for_inference"
     stages: ClassVar[Mapping[Stage, Stage]] = {Stage.SOURCE: Stage.INFERENCE}
@@ -26,3 +29,6 @@ class ForInference(Pass):
             editor.forward(node, node.inputs[0])
         else:
             editor.keep(node)
+
+    def leave(self, editor: GraphEditor) -> None:
+        editor.drop_aux()

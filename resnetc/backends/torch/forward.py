@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from resnetc.backends.torch.classes import BlockClass, Option
 from resnetc.backends.torch.constructors import layer_arguments
 from resnetc.backends.torch.emitters import EMITTERS
 from resnetc.backends.torch.layout import WIDTH, Call, Choice, Expression, Text, lines
+from resnetc.backends.torch.names import is_variable
 from resnetc.backends.torch.programs import Path, Step
 from resnetc.backends.torch.terms import LayerHead
 from resnetc.ops import Add, Concat, Mul, Op, Relu
@@ -42,6 +44,11 @@ class _Unit:
         return term.head.op if term and isinstance(term.head, LayerHead) else None
 
     @property
+    def training(self) -> bool:
+        """Whether this is left out in evaluation."""
+        return self.step is not None and self.step.training
+
+    @property
     def overwritten(self) -> int | None:
         """The value that a sum is added into."""
         place = None if self.step is None else self.step.overwrites
@@ -67,21 +74,33 @@ class Forward:
         terms = {member.path: member.term for member in block.program.members}
         self._layers = {p for p, term in terms.items() if isinstance(term.head, LayerHead)}
 
-    def lines(self, indent: int, arguments: Sequence[str], outputs: Sequence[str]) -> Iterator[str]:
-        """Statements, and the return: of a tensor, of a tuple, or of a dict by `outputs`' names."""
+    def lines(
+        self,
+        indent: int,
+        arguments: Sequence[str],
+        outputs: Sequence[str] = (),
+        aux: Sequence[str] = (),
+    ) -> Iterator[str]:
+        """Statements, and the return: of a tensor, of a tuple, or of a dict by `outputs`' names.
+
+        The last results are the auxiliary ones: with any, training returns a dict of all.
+        """
         values = self.block.program.outputs
-        body = _Body(self, self._units(), values, dict(enumerate(arguments)))
+        main = values[: len(values) - len(aux)]
+        wanted = dict(zip(values[len(main) :], aux, strict=True))
+        body = _Body(self, self._units(), values, dict(enumerate(arguments)), wanted)
         yield from body.lines(indent)
-        found = [body.read(value).flat() for value in values]
+        if aux:
+            yield f"{' ' * indent}if self.training:"
+            names = [*outputs, *aux]
+            yield f"{' ' * (indent + 4)}return {_dict(names, map(body.read, values))}"
+        found = [body.read(value) for value in main]
         if len(found) == 1:
-            yield from lines(body.read(values[0]), indent, "return ")
+            yield from lines(found[0], indent, "return ")
         elif outputs:
-            pairs = (
-                f"{json.dumps(name)}: {value}" for name, value in zip(outputs, found, strict=True)
-            )
-            yield f"{' ' * indent}return {{{', '.join(pairs)}}}"
+            yield f"{' ' * indent}return {_dict(outputs, found)}"
         else:
-            yield f"{' ' * indent}return {', '.join(found)}".rstrip()
+            yield f"{' ' * indent}return {', '.join(value.flat() for value in found)}".rstrip()
 
     def _units(self) -> list[_Unit]:
         steps = self.block.program.steps
@@ -128,6 +147,12 @@ class Forward:
         return f"  # {note}" if note else ""
 
 
+def _dict(names: Sequence[str], values: Iterable[Expression]) -> str:
+    """A dict display."""
+    pairs = zip(names, values, strict=True)
+    return f"{{{', '.join(f'{json.dumps(name)}: {value.flat()}' for name, value in pairs)}}}"
+
+
 def _unit(steps: tuple[Step, ...], option: Option | None) -> _Unit:
     if option is None:
         return _Unit(steps[0].operands, steps[0].results, steps[0])
@@ -137,7 +162,10 @@ def _unit(steps: tuple[Step, ...], option: Option | None) -> _Unit:
 
 
 class _Body:
-    """A list of units as statements. Names in `protected` hold what is needed elsewhere."""
+    """A list of units as statements.
+
+    `wanted` names variables for some values. Names in `protected` hold what is needed elsewhere.
+    """
 
     def __init__(
         self,
@@ -145,12 +173,14 @@ class _Body:
         units: list[_Unit],
         outputs: tuple[int, ...],
         names: dict[int, str],
+        wanted: Mapping[int, str],
         protected: frozenset[str] = frozenset(),
     ) -> None:
         self._forward = forward
         self._units = units
         self._outputs = outputs
         self._names = names
+        self._wanted = wanted
         self._protected = protected
         self._maker = {value: unit for unit in units for value in unit.results}
         self._inline = self._find_inline()
@@ -165,15 +195,20 @@ class _Body:
 
     def lines(self, indent: int) -> Iterator[str]:
         """Every statement but the return."""
-        for place, unit in enumerate(self._units):
-            if unit.results[0] in self._inline:
-                continue
-            if unit.overwritten is not None:
-                yield from self._sum_into(unit, indent)
-            elif unit.option is not None and not unit.option.whole:
-                yield from self._part(unit, place, indent)
-            else:
-                yield from self._assignment(unit, place, indent)
+        placed = [(p, u) for p, u in enumerate(self._units) if u.results[0] not in self._inline]
+        for training, together in groupby(placed, key=lambda each: each[1].training):
+            if training:
+                yield f"{' ' * indent}if self.training:"
+            for place, unit in together:
+                yield from self._statement(unit, place, indent + 4 * training)
+
+    def _statement(self, unit: _Unit, place: int, indent: int) -> Iterator[str]:
+        if unit.overwritten is not None:
+            yield from self._sum_into(unit, indent)
+        elif unit.option is not None and not unit.option.whole:
+            yield from self._part(unit, place, indent)
+        else:
+            yield from self._assignment(unit, place, indent)
 
     # ----------------------------------------------------------------- what gets a variable
 
@@ -229,7 +264,7 @@ class _Body:
     def _assignment(self, unit: _Unit, place: int, indent: int) -> Iterator[str]:
         made = self._forward.expression(unit, tuple(self.read(o) for o in unit.operands))
         for value in unit.results:
-            self._names[value] = self._free_name(unit, place)
+            self._names[value] = self._free_name(unit, place, self._wanted.get(value))
         targets = ", ".join(self._names[value] for value in unit.results)
         written = list(lines(made, indent, f"{targets} = "))
         comment = self._forward.comment(unit)
@@ -248,7 +283,7 @@ class _Body:
         yield f"{' ' * indent}if {self._forward.presence(unit.option)}:"
         protected = self._protected | self._live(place) | ({before} - {name})
         units = [_unit((step,), None) for step in unit.inner]
-        body = _Body(self._forward, units, (leaving,), {entry: before}, protected - {name})
+        body = _Body(self._forward, units, (leaving,), {entry: before}, {}, protected - {name})
         yield from body.lines(indent + 4)
         result = body.read(leaving)
         if result != Text(name):
@@ -260,12 +295,13 @@ class _Body:
             name for value, name in self._names.items() if self._last.get(value, -1) > place
         )
 
-    def _free_name(self, unit: _Unit, place: int) -> str:
-        """A variable for a result: that of an operand that dies here, else a new one."""
+    def _free_name(self, unit: _Unit, place: int, wanted: str | None = None) -> str:
+        """A variable for a result: the wanted, that of an operand that dies here, or a new one."""
         taken = self._live(place) | self._protected
         dying = (self._names[value] for value in self._variables(unit))
         fresh = ("out", "y", "z", *(f"out{number}" for number in range(2, len(taken) + 3)))
-        return next(name for name in (*dying, *fresh) if name not in taken)
+        named = [wanted] if wanted is not None and is_variable(wanted) else []
+        return next(name for name in (*named, *dying, *fresh) if name not in taken)
 
     def _variables(self, unit: _Unit) -> Iterator[int]:
         """The values that a unit's statement reads from variables, in the order it reads them."""

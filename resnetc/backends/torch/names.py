@@ -31,6 +31,11 @@ def is_attribute(name: str) -> bool:
     return plain and not name.startswith("_") and name not in MODULE_ATTRIBUTES
 
 
+def is_variable(name: str) -> bool:
+    """Whether a value in `forward` can be called so."""
+    return is_attribute(name) and name not in _TAKEN | {"self"}
+
+
 def class_name(name: str) -> str:
     """A class's name for a block's or network's: `bottleneck` is `Bottleneck`."""
     words = re.findall(r"[A-Za-z]+|[0-9]+", name)

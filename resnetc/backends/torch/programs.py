@@ -35,7 +35,8 @@ class Step:
     """A member called, or with a `term` an op that needs no member.
 
     Values are numbered: the module's inputs first, then every step's results. `overwrites` is the
-    operand that a sum may be added into. `note` is the type of the result.
+    operand that a sum may be added into. A step of `training` is not taken in evaluation; only a
+    network has such steps. `note` is the type of the result.
     """
 
     operands: tuple[int, ...]
@@ -43,6 +44,7 @@ class Step:
     member: Path | None = None
     term: Term | None = None
     overwrites: int | None = None
+    training: bool = False
     note: str = ""
 
     def call(self) -> Shape:
@@ -173,11 +175,13 @@ class Programs:
         made = tuple(number[value] for value in results)
         note = str(self._graph[results[0]].type)
         member = self._member_path(module, item)
+        # A module below the network's is of one mode, so its steps need not say which.
+        training = module.scope.parent is None and results[0] in self._graph.training_only
         if isinstance(item, Module) or member is not None:
-            return Step(operands, made, member=member, note=note)
+            return Step(operands, made, member=member, training=training, note=note)
         term = self._item_term(module, item)
         over = self._overwrites(module, item) if isinstance(item.op, Add) else None
-        return Step(operands, made, term=term, overwrites=over, note=note)
+        return Step(operands, made, None, term, over, training, note)
 
     def _input_names(self, module: Module) -> tuple[str, ...]:
         """What `forward` takes: the network's inputs by name where it has several, else x, y."""

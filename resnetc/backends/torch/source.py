@@ -140,7 +140,10 @@ class _Writer:
         arguments = [n if is_attribute(n) else f"x{i}" for i, n in enumerate(block.program.inputs)]
         taken = (Text("self"), *(Text(f"{name}: Tensor") for name in arguments))
         outputs = list(self.graph.outputs) if network else []
-        result = _result_type(len(block.program.outputs), named=network)
+        aux = list(self.graph.aux) if network else []
+        result = _result_type(len(block.program.outputs) - len(aux), named=network)
+        if aux:
+            result = f"{result} | dict[str, Tensor]" if result == "Tensor" else result
         written = [
             f"class {block.name}({registry.base}):",
             f'    """{_docstring(block, network=network)}"""',
@@ -148,7 +151,7 @@ class _Writer:
             *constructor,
             "",
             *lines(Call("def forward", taken), 4, after=f" -> {result}:"),
-            *forward.lines(8, arguments, outputs),
+            *forward.lines(8, arguments, outputs, aux),
         ]
         return "\n".join(written) + "\n"
 

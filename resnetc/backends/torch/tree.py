@@ -1,7 +1,8 @@
 """The tree of modules: which scopes of a graph become modules of their own.
 
 A scope becomes a module when it can be called as one: its nodes stand together, nothing from
-outside lies under its path, and no other scope has that path. Any other scope is inlined: its
+outside lies under its path, no other scope has that path, and either all of its nodes or none are
+of training only. Any other scope is inlined: its
 layers are registered under the same paths, but the module above computes with them. So the worst
 that an odd graph gets is a long `forward`, never another result or another parameter name.
 """
@@ -72,7 +73,7 @@ def module_tree(graph: Graph, values: Values) -> Module:
         _find_crossings(module, values, scopes.extent[module.scope.id])
     root = modules[graph.scopes[0].id]
     root.reads = tuple(node.id for node in graph.inputs)
-    root.results = tuple(values.source[i] for i in graph.outputs.values())
+    root.results = tuple(values.source[i] for i in graph.results.values())
     return root
 
 
@@ -94,17 +95,20 @@ def _find_crossings(module: Module, values: Values, extent: _Extent) -> None:
 
 @dataclass
 class _Extent:
-    """The positions a scope's nodes take up: first, last, and how many there are."""
+    """The positions a scope's nodes take up: first, last, how many there are, and how many of them
+    are of training only."""
 
     first: int
     last: int = -1
     nodes: int = 0
+    training: int = 0
 
     def __contains__(self, position: int) -> bool:
         return self.first <= position <= self.last
 
-    def add(self, first: int, last: int, nodes: int) -> None:
+    def add(self, first: int, last: int, nodes: int, training: int) -> None:
         self.first, self.last = min(self.first, first), max(self.last, last)
+        self.training += training
         self.nodes += nodes
 
 
@@ -133,18 +137,21 @@ class _Scopes:
         extent = self.extent[scope.id]
         together = extent.nodes == extent.last - extent.first + 1
         alone = self._taken[scope.path] == 1 and scope.path not in self._crowded
-        return self._is_labelled(scope) and extent.nodes > 0 and together and alone
+        one_mode = extent.training in (0, extent.nodes)
+        return self._is_labelled(scope) and extent.nodes > 0 and together and alone and one_mode
 
     def _extents(self) -> dict[int, _Extent]:
         extents = {scope.id: _Extent(len(self._graph)) for scope in self._graph.scopes}
         for node in self._graph:
             position = self.values.position[node.id]
             if position >= 0:
-                extents[node.scope].add(position, position, 1)
+                training = node.id in self._graph.training_only
+                extents[node.scope].add(position, position, 1, int(training))
         for scope in reversed(self._graph.scopes):
             inner = extents[scope.id]
             if scope.parent is not None and inner.nodes:
-                extents[scope.parent].add(inner.first, inner.last, inner.nodes)
+                above = extents[scope.parent]
+                above.add(inner.first, inner.last, inner.nodes, inner.training)
         return extents
 
     def _find_crowded(self) -> set[str]:

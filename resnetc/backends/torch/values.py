@@ -62,7 +62,7 @@ class Values:
         return self.reads[operand] == 1 and isinstance(self._graph[operand].op, _WRITABLE)
 
     def _alive(self) -> set[NodeId]:
-        alive = set(self._graph.outputs.values())
+        alive = set(self._graph.results.values())
         for node in reversed(list(self._graph)):
             if node.id in alive:
                 alive.update(node.inputs)
@@ -74,7 +74,7 @@ class Values:
                 for operand in self.operands(node):
                     self.reads[operand] += 1
                     self.last_read[operand] = self.position[node.id]
-        for output in self._graph.outputs.values():
+        for output in self._graph.results.values():
             self.reads[self.source[output]] += 1
             self.last_read[self.source[output]] = len(self._graph)
 
