@@ -13,7 +13,8 @@ from typing import Any
 from resnetc.diagnostics import CompileError, Diagnostic, Label, Span, suggest
 from resnetc.lang import syntax as s
 from resnetc.lang.budget import room
-from resnetc.lang.evaluate import Env, Evaluator, checked
+from resnetc.lang.convert import checked
+from resnetc.lang.evaluate import Env, Evaluator
 from resnetc.lang.expectations import Expectation
 from resnetc.lang.mistake import Abandon, Mistake, Poisoned
 from resnetc.lang.observe import Observer
@@ -26,6 +27,9 @@ from resnetc.lang.values import POISON, Poison, Tensor, show, show_type, type_na
 from resnetc.lang.variants import Derived
 from resnetc.ops.layout import Input
 from resnetc.shapes import TensorType
+
+_OUTWARD = (s.Aux, s.Expect, s.Meta, s.InputStmt, s.OutputStmt)
+"""Statements that say something of the network, wherever they stand."""
 
 
 class Elaborator:
@@ -163,6 +167,8 @@ class Elaborator:
     def _statement(self, statement: s.Stmt, env: Env, site: Site) -> None:
         budget = self.evaluate.budget
         budget.enter(statement.span)
+        if isinstance(statement, _OUTWARD):
+            self._placer.replay.acted()
         try:
             self._by_type[type(statement)](statement, env, site)
         except Abandon as error:
@@ -191,6 +197,7 @@ class Elaborator:
     def _report(self, mistake: Mistake, site: Site) -> None:
         done = isinstance(mistake, Abandon) and mistake.located
         found = mistake.diagnostic
+        self._placer.replay.stop()
         self.findings.append(found if done else self._located(found, site))
 
     def _located(self, found: Diagnostic, site: Site) -> Diagnostic:

@@ -11,6 +11,8 @@ from resnetc.lang.evaluate import Env, Evaluator
 from resnetc.lang.mistake import Abandon, Mistake, Poisoned
 from resnetc.lang.observe import Observer, Row
 from resnetc.lang.record import MAX_NODES, Recorder, join
+from resnetc.lang.replay import Replay, key_of
+from resnetc.lang.signatures import with_arguments
 from resnetc.lang.site import Counter, Flowing, Opened, Site
 from resnetc.lang.structures import STRUCTURES, Run, Structures, one_tensor, open_block
 from resnetc.lang.values import (
@@ -42,6 +44,7 @@ class Placer:
         self._run = run
         self._structures = Structures(evaluate, record, run, self._call)
         self._sites: list[s.Call] = []
+        self.replay = Replay(record, enabled=observe is None)
 
     def chain(self, chain: s.Chain, env: Env, site: Site) -> None:
         for step in chain.steps:
@@ -145,7 +148,7 @@ class Placer:
         if not isinstance(layer, Layer):
             message = f"{a_type(layer)} cannot be placed: `{call.name}` is not a layer"
             raise Mistake("E0214", message, call.name_span)
-        bound = layer.bound + self.evaluate.arguments(call.args, env)
+        bound = with_arguments(layer, self.evaluate.arguments(call.args, env)).bound
         component = self._index(component, site)
         if isinstance(layer.declaration, s.Primitive):
             self._primitive(layer, layer.declaration, bound, component, env, site, call, span)
@@ -218,11 +221,17 @@ class Placer:
         here = POISON if site.here is None else site.here
         inner = Env(layer.home, {"input": here, "here": here}, env.ambients)
         self.evaluate.bind(decl, bound, inner, call.span)
+        values = {param.name: inner.names[param.name] for param in decl.params}
+        key = key_of(decl, values, site.here, env.ambients)
         place = open_block(self.record, decl.name, component, site, call.span)
         what = f"in block `{decl.name}`"
         place.opened = Opened(what, call.name_span, layer.home, site.opened)
         with self._active(call, decl, site):
-            self._run(decl.body, inner, place)
+            if component is None or not self.replay.enabled:
+                self._run(decl.body, inner, place)
+            elif not self.replay.copied(key, place, self._sites[:-1]):
+                with self.replay.recording(key, env.ambients, place):
+                    self._run(decl.body, inner, place)
         site.here = place.here
 
     @contextlib.contextmanager
@@ -238,6 +247,7 @@ class Placer:
             message = f"stopped {MAX_BLOCK_DEPTH} blocks deep"
             raise Abandon("E0604", message, call.name_span)
         self._sites.append(call)
+        self.replay.entered(call)
         try:
             yield
         finally:

@@ -6,15 +6,17 @@ every mistake before it hands one out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from resnetc.diagnostics import Label, Span
 from resnetc.lang.expectations import Expectation
 from resnetc.lang.mistake import Abandon, Mistake
 from resnetc.lang.site import Opened
 from resnetc.lang.values import Tensor
-from resnetc.ops import Op
+from resnetc.ops import Op, OpError
 from resnetc.shapes import TensorType
 
 MAX_NODES = 100_000
@@ -22,6 +24,7 @@ MAX_NODES = 100_000
 MAX_PARAMETERS = 200_000
 
 
+_T = TypeVar("_T")
 _Place = tuple[Span, Opened | None]
 """Where a layer is written, and the block it stands in."""
 
@@ -65,6 +68,26 @@ class CheckedNetwork:
     expectations: tuple[Expectation, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far a recording has come."""
+
+    ops: int
+    blocks: int
+    owners: int
+    names: int
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A stretch of a recording: ops and blocks, owners by parameter path, counts by name."""
+
+    ops: Collection[PlacedOp]
+    blocks: Collection[PlacedBlock]
+    owners: Collection[tuple[str, _Place]]
+    names: Collection[tuple[str, int]]
+
+
 def needed(ops: Sequence[PlacedOp], outputs: Iterable[int]) -> set[int]:
     """Positions of the ops that an output depends on, and of the inputs; the others are dropped."""
     alive = set(outputs)
@@ -77,8 +100,8 @@ def needed(ops: Sequence[PlacedOp], outputs: Iterable[int]) -> set[int]:
 
 
 def join(path: str, component: str) -> str:
-    """A path one component longer."""
-    return f"{path}.{component}" if path else component
+    """A path one component longer; the path itself where there is none."""
+    return f"{path}.{component}" if path and component else path or component
 
 
 @dataclass
@@ -112,11 +135,43 @@ class Recorder:
         self._spend(span)
         type_ = op.result(*(operand.type for operand in operands))
         prefix = path if component is None else join(path, component)
+        if component is None and any(not spec.name for spec in op.parameters()):
+            message = f"`{op.name}` needs a label: its one parameter is called by it"
+            raise OpError(message, code="E0418", advice=f"`scale: {op.name}(...)`")
         self._own(op, prefix, span, opened)
         name = self._unique(join(path, op.name) if component is None else prefix)
         inputs = tuple(operand.id for operand in operands)
         self.ops.append(PlacedOp(name, op, inputs, type_, prefix, scope, span))
         return Tensor(len(self.ops) - 1, type_)
+
+    def mark(self) -> Mark:
+        """Where the recording stands."""
+        return Mark(len(self.ops), len(self.blocks), len(self._owners), len(self._names))
+
+    def since(self, mark: Mark) -> Placed:
+        """What has been recorded since a mark."""
+        return Placed(
+            tuple(self.ops[mark.ops :]),
+            tuple(self.blocks[mark.blocks :]),
+            _latest(self._owners, len(self._owners) - mark.owners),
+            _latest(self._names, len(self._names) - mark.names),
+        )
+
+    def has_room(self, owners: Mapping[str, object], names: Mapping[str, int], nodes: int) -> bool:
+        """Whether paths and names are free, and the budget is not spent by so many nodes."""
+        return (
+            len(self.ops) + len(self.blocks) + nodes < MAX_NODES
+            and len(self._owners) + len(owners) < MAX_PARAMETERS
+            and self._owners.keys().isdisjoint(owners)
+            and self._names.keys().isdisjoint(names)
+        )
+
+    def add(self, placed: Placed) -> None:
+        """Record a stretch whose paths and names are free."""
+        self.ops += placed.ops
+        self.blocks += placed.blocks
+        self._owners.update(placed.owners)
+        self._names.update(placed.names)
 
     def _own(self, op: Op, prefix: str, span: Span, opened: Opened | None) -> None:
         for spec in op.parameters():
@@ -136,6 +191,11 @@ class Recorder:
     def _spend(self, span: Span) -> None:
         if len(self.ops) + len(self.blocks) >= MAX_NODES:
             raise Abandon("E0601", f"stopped after {MAX_NODES:,} layers", span)
+
+
+def _latest(table: dict[str, _T], count: int) -> tuple[tuple[str, _T], ...]:
+    """The entries of a dictionary that were made last."""
+    return tuple(itertools.islice(reversed(table.items()), count))[::-1]
 
 
 def _owned_twice(path: str, first: _Place, second: _Place) -> Mistake:
