@@ -202,7 +202,8 @@ class Recipe:
 
     `augment` is applied to training images in order, `evaluate` to test images; both end with
     the network's input. `iterations` or `epochs` says how long, `batch` is the global batch.
-    `eval_every` is in iterations, 0 for once an epoch.
+    `eval_every` is in iterations, 0 for once an epoch. The loss of each auxiliary output counts
+    `aux_weight` times beside the network's own; 0.3 is GoogLeNet's (Szegedy et al. 2015, section 5).
     """
 
     data: DataSet | None = None
@@ -216,6 +217,7 @@ class Recipe:
     init: HeNormal = HeNormal()
     precision: Literal["fp32", "bf16"] = "fp32"
     eval_every: int = 0
+    aux_weight: float = 0.3
 
 
 WORDS: dict[str, type] = {

@@ -177,6 +177,12 @@ def classes_of(net: Network) -> int:
     shape = net.graph[outputs[0]].type.shape
     if len(shape) != 1:
         raise UsageError(f"{net.name} is no classifier: its output is {'x'.join(map(str, shape))}")
+    for name, node_id in net.graph.aux.items():
+        if (found := net.graph[node_id].type).shape != shape:
+            raise UsageError(
+                f"the auxiliary output {name} of {net.name} is {found}; to be trained by the same "
+                f"labels it must be {shape[0]}, as the output is"
+            )
     return shape[0]
 
 

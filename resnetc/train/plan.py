@@ -138,6 +138,8 @@ def _check(recipe: Recipe, options: TrainOptions) -> None:
         raise UsageError(f"lr is {recipe.optimizer.lr}; it must be above 0")
     if not 0 <= recipe.optimizer.momentum < 1:
         raise UsageError(f"momentum is {recipe.optimizer.momentum}; it must lie in [0, 1)")
+    if not 0 <= recipe.aux_weight < math.inf:
+        raise UsageError(f"aux_weight is {recipe.aux_weight}; it must not be negative")
     if options.seed < 0:
         raise UsageError(f"seed is {options.seed}; it must not be negative")
 

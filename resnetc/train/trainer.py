@@ -101,10 +101,13 @@ class Trainer:
         state, mode = self.state, self.job.mode
         set_lr(state.optimizer, state.schedule.lr(state.step))
         with mode.autocast():
-            logits = self.parallel(mode.laid_out(images))
-        loss = F.cross_entropy(logits.float(), labels)
+            given = self.parallel(mode.laid_out(images))
+        logits, *aux = given.values() if isinstance(given, dict) else (given,)
+        loss = whole = F.cross_entropy(logits.float(), labels)
+        for each in aux:
+            whole = whole + self.job.recipe.aux_weight * F.cross_entropy(each.float(), labels)
         state.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        whole.backward()  # type: ignore[no-untyped-call]
         state.optimizer.step()
         state.sums.add(loss, logits, labels)
         state.step += 1
