@@ -146,6 +146,17 @@ def test_from_and_as(folder: Folder) -> None:
     assert output(folder.body("a: conv(3x3, 6)  from here, input, here -> concat")) == (16, 8, 8)
 
 
+def test_here_goes_on_through_loops_and_choices(folder: Folder) -> None:
+    last = "last: conv(1x1, 2 * here.channels)"
+    for before, channels in (
+        ('for w in [5, 7] { "s{w}": seq { conv(3x3, w) } }', 14),
+        ("if true { seq { conv(3x3, 6) } }", 12),
+        ("s: seq { for w in [5, 7] { conv(3x3, w) }  conv(3x3, 3 * here.channels) }", 42),
+        ("", 8),
+    ):
+        assert output(folder.body(f"{before}  {last}"))[0] == channels
+
+
 def test_lists_of_tensors_grow_where_they_begin(folder: Folder) -> None:
     grown = 'relu as xs[]  for i in 0..3 { "c{i}": conv(3x3, i + 1) as xs[] }  from xs -> concat'
     assert output(folder.body(grown)) == (4 + 1 + 2 + 3, 8, 8)
@@ -241,6 +252,11 @@ def test_inputs_and_outputs(folder: Folder) -> None:
     assert list(folder.body("relu").outputs) == ["logits"]
     graph = folder.graph("network n { input 16  fc: linear(3) }")
     assert [node.type.shape for node in graph] == [(16,), (3,)]
+    graph = folder.graph("network n(side: int = 6) { input [3, side, side // 2]  relu }")
+    assert [node.type.shape for node in graph] == [(3, 6, 3)] * 2
+    assert folder.codes("network n { input [3, 8.5, 8]  relu }") == ["E0301"]
+    assert folder.codes("network n { input [3, 0, 8]  relu }") == ["E0301"]
+    assert folder.codes("network n { input []  relu }") == ["E0301"]
     graph = folder.graph("block stem { input 3x8x8  c: conv(3x3) }\nnetwork n { s: stem }")
     assert weights(graph) == ["s.c.weight"]
 

@@ -163,6 +163,8 @@ class Elaborator:
     def _statements(self, body: s.Body, env: Env, site: Site) -> None:
         for statement in body.statements:
             self._statement(statement, env, site)
+            if site.here is not None:
+                env.names["here"] = site.here
 
     def _statement(self, statement: s.Stmt, env: Env, site: Site) -> None:
         budget = self.evaluate.budget
@@ -277,6 +279,8 @@ class Elaborator:
         shape = self.evaluate(statement.value, env)
         if isinstance(shape, int) and not isinstance(shape, bool):
             shape = (shape,)
+        if isinstance(shape, list) and shape and all(type(extent) is int for extent in shape):
+            shape = tuple(shape)
         if not isinstance(shape, tuple) or not all(extent >= 1 for extent in shape):
             message = f"an input is a shape such as 3x224x224, not {type_name(shape)}"
             raise Mistake("E0301", message, statement.value.span)
