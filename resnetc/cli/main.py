@@ -16,6 +16,7 @@ VERBS = {
     "check": "resnetc.cli.check:check",
     "fmt": "resnetc.cli.fmt:fmt",
     "info": "resnetc.cli.info:info",
+    "diff": "resnetc.cli.diff:diff",
     "build": "resnetc.cli.build:build",
     "train": "resnetc.cli.train:train",
     "eval": "resnetc.cli.train:evaluate",
