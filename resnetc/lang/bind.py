@@ -38,7 +38,7 @@ def bind_arguments(
         if argument.name is None:
             param = next((p for p in positions if p.name not in given), None)
             if param is None:
-                return given, _too_many(decl, argument)
+                return given, too_many(decl, argument)
             given[param.name] = argument
         elif argument.name in names:
             given[argument.name] = argument
@@ -71,7 +71,8 @@ def signature(decl: s.Callable) -> str:
     return f"{decl.name}({', '.join(' '.join(p.span.text.split()) for p in decl.params)})"
 
 
-def _too_many(decl: s.Callable, argument: Bound) -> Problem:
+def too_many(decl: s.Callable, argument: Bound) -> Problem:
+    """The problem of a positional argument behind the last parameter."""
     count = len(decl.params)
     some = f"{count} argument{'' if count == 1 else 's'}, not more" if count else "no arguments"
     message = f"`{decl.name}` takes {some}"

@@ -66,11 +66,13 @@ def _round(value: Any) -> Any:
 
 
 def _ceil(value: Any) -> int:
-    return int(math.ceil(_numbers([value])[0]))
+    found: int = math.ceil(_numbers([value])[0])
+    return found
 
 
 def _floor(value: Any) -> int:
-    return int(math.floor(_numbers([value])[0]))
+    found: int = math.floor(_numbers([value])[0])
+    return found
 
 
 def _key(value: Any) -> tuple[bool, Any]:

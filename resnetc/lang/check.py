@@ -6,7 +6,7 @@ yet is checked here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from resnetc.diagnostics import Diagnostic, Help, Label, Span, suggest
 from resnetc.lang import syntax as s
@@ -16,6 +16,7 @@ from resnetc.lang.builtins import FUNCTIONS
 from resnetc.lang.evaluate import Env, Evaluator
 from resnetc.lang.mistake import Mistake, Poisoned, unknown_name
 from resnetc.lang.modules import Module
+from resnetc.lang.signatures import SIGNED
 from resnetc.lang.structures import STRUCTURES
 from resnetc.lang.tables import misfit
 from resnetc.lang.values import TYPES, Bound
@@ -37,6 +38,8 @@ class _Checker:
     def __init__(self, module: Module) -> None:
         self.module = module
         self.findings: list[Diagnostic] = []
+        # Parameters of the declaration at hand that say how they will be placed.
+        self._signed: dict[str, s.Callable] = {}
 
     def declaration(self, decl: s.Decl) -> None:
         if decl.name in STRUCTURES:
@@ -76,6 +79,7 @@ class _Checker:
     def parameters(self, decl: s.Callable) -> set[str]:
         """Check the parameters; returns the names that the declaration's body sees."""
         local: set[str] = set()
+        self._signed = {param.name: signed for param in decl.params if (signed := _signed(param))}
         for param in decl.params:
             self.type(param.type)
             if param.name in local:
@@ -103,6 +107,12 @@ class _Checker:
     def targets(self, targets: tuple[str, ...], span: Span) -> None:
         if len(set(targets)) < len(targets):
             self.report("E0206", "one name stands twice among these", span)
+        self.hide(targets)
+
+    def hide(self, names: Iterable[str]) -> None:
+        """What has these names from here on is no longer what a parameter's type says."""
+        for name in names:
+            self._signed.pop(name, None)
 
     def type(self, type_: s.TypeExpr) -> None:
         if type_.name not in TYPES or (type_.name == "list") != (type_.item is not None):
@@ -114,6 +124,23 @@ class _Checker:
             self.findings.append(Diagnostic("E0216", message, label, (), (known,), advice))
         if type_.item is not None:
             self.type(type_.item)
+        if type_.params is not None:
+            self.signature(type_, type_.params)
+
+    def signature(self, type_: s.TypeExpr, params: tuple[s.Param, ...]) -> None:
+        """Check the parameters of a type such as `block(width: int)`."""
+        if type_.name not in SIGNED:
+            message = f"`{type_.name}` takes no parameters"
+            self.report("E0216", message, type_.span)
+        names: set[str] = set()
+        for param in params:
+            self.type(param.type)
+            if param.name in names:
+                self.report("E0206", f"`{param.name}` is declared twice", param.span)
+            names.add(param.name)
+            if param.default is not None and type_.name in ("table", "record"):
+                self.report("E0216", "a column has no default", param.default.span)
+            self.expression(param.default, set())
 
     # ---- statements: `local` grows as names are bound
 
@@ -143,6 +170,7 @@ class _Checker:
         else:
             if isinstance(statement, s.Set | s.Meta):
                 self.settings(statement.settings)
+                self.hide(setting.name for setting in statement.settings)
             for expr in _expressions(statement):
                 self.expression(expr, local)
 
@@ -165,6 +193,9 @@ class _Checker:
         if call.name in STRUCTURES:
             return
         self.expression(s.Name(call.name_span, call.name), local)
+        signed = self._signed.get(call.name) if call.name in local else None
+        if signed is not None:
+            self.fit(signed, call)
         definition = None if call.name in local else self.module.names.get(call.name)
         if definition is not None and isinstance(definition.decl, s.Primitive | s.Block):
             self.fit(definition.decl, call)
@@ -176,7 +207,7 @@ class _Checker:
         for arg in args:
             self.expression(arg.value, local)
 
-    def fit(self, decl: s.Primitive | s.Block, call: s.Call) -> None:
+    def fit(self, decl: s.Callable, call: s.Call) -> None:
         bound = tuple(Bound(arg.name, None, arg.value.span, arg.span) for arg in call.args)
         _, problem = bind_arguments(decl, bound, call.span)
         if problem is not None:
@@ -188,6 +219,7 @@ class _Checker:
             if branch.guard is not None:
                 self.expression(branch.guard.iterable, local)
                 inner |= set(branch.guard.targets)
+                self.hide(branch.guard.targets)
                 self.expression(branch.guard.test, inner)
             self.body(branch.body, inner)
 
@@ -225,6 +257,14 @@ class _Checker:
         if not any(expr.name in names for names in (local, module.names, FUNCTIONS, module.broken)):
             mistake = unknown_name(expr.name, expr.span, self.module, local)
             self.findings.append(mistake.diagnostic)
+
+
+def _signed(param: s.Param) -> s.Callable | None:
+    """What a parameter such as `unit: block(width: int)` can be called with."""
+    type_ = param.type
+    if type_.params is None or type_.name not in ("block", "layer"):
+        return None
+    return s.Callable(type_.span, param.name, param.span, type_.params)
 
 
 def _nested(local: set[str]) -> set[str]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from resnetc.diagnostics import suggest
+from resnetc.diagnostics import Help, Label, Span, suggest
 from resnetc.lang import syntax as s
+from resnetc.lang.mistake import Mistake
+from resnetc.lang.signatures import misfit, signed
 from resnetc.lang.values import (
     TYPES,
     Layer,
@@ -23,13 +25,32 @@ class Mismatch(Exception):  # noqa: N818 - becomes a Mistake once it is located
     """A value that is not of the declared type. `detail` explains, `fix` replaces its text."""
 
     def __init__(
-        self, message: str, detail: str = "", fix: str | None = None, code: str = "E0301"
+        self,
+        message: str,
+        detail: str = "",
+        fix: str | None = None,
+        code: str = "E0301",
+        secondary: tuple[Label, ...] = (),
     ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.detail = detail
         self.fix = fix
+        self.secondary = secondary
+
+
+def checked(value: object, type_: s.TypeExpr, span: Span) -> object:
+    """The value as the declared type holds it, or a located Mistake."""
+    try:
+        return convert(value, type_)
+    except Mismatch as error:
+        advice = None if error.fix is None else Help(f"write `{error.fix}`", span, error.fix)
+        labels = error.secondary
+        mistake = Mistake(
+            error.code, error.message, span, error.detail, secondary=labels, help=advice
+        )
+        raise mistake from None
 
 
 def convert(value: object, type_: s.TypeExpr) -> object:
@@ -84,8 +105,40 @@ def _convert_list(value: object, type_: s.TypeExpr) -> object:
 
 def _convert_table(value: object, type_: s.TypeExpr) -> object:
     if isinstance(value, list) and all(isinstance(item, Record | Poison) for item in value):
-        return value
+        return [_convert_record(item, type_) for item in value]
     raise _mismatch(value, type_, "a table is a list of records")
+
+
+def _convert_record(value: object, type_: s.TypeExpr) -> object:
+    """The record with the cells that the type speaks of as it says; other cells stay."""
+    if isinstance(value, Poison) or (isinstance(value, Record) and type_.params is None):
+        return value
+    if not isinstance(value, Record):
+        raise _mismatch(value, type_)
+    cells = dict(value.cells)
+    for column in type_.params or ():
+        declared = (Label(column.span, "wanted here"),)
+        if column.name not in cells:
+            known = f"it has {', '.join(cells)}"
+            message = f"this table has no column `{column.name}`"
+            raise Mismatch(message, known, secondary=declared)
+        try:
+            cells[column.name] = convert(cells[column.name], column.type)
+        except Mismatch as error:
+            message = f"in column `{column.name}`: {error.message}"
+            raise Mismatch(message, error.detail, code=error.code, secondary=declared) from None
+    return Record(cells)
+
+
+def _convert_layer(value: object, type_: s.TypeExpr) -> object:
+    if not isinstance(value, Layer):
+        raise _mismatch(value, type_)
+    if type_.params is None:
+        return value
+    problem = misfit(value, type_)
+    if problem is not None:
+        raise Mismatch(problem.message, code=problem.code, secondary=problem.secondary)
+    return signed(value, type_)
 
 
 def _convert_ratio(value: object, type_: s.TypeExpr) -> object:
@@ -122,7 +175,7 @@ def _convert_block(value: object, type_: s.TypeExpr) -> object:
     if not isinstance(value, Layer):
         raise _mismatch(value, type_)
     if isinstance(value.declaration, s.Block):
-        return value
+        return _convert_layer(value, type_)
     name = value.declaration.name
     raise Mismatch(f"expected block, found layer `{name}`", "this is a primitive, not a block")
 
@@ -130,6 +183,8 @@ def _convert_block(value: object, type_: s.TypeExpr) -> object:
 _CONVERSIONS: dict[str, Callable[[object, s.TypeExpr], object]] = {
     "list": _convert_list,
     "table": _convert_table,
+    "record": _convert_record,
+    "layer": _convert_layer,
     "ratio": _convert_ratio,
     "float": _convert_float,
     "size": _convert_size,

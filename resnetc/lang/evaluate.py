@@ -7,15 +7,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from resnetc.diagnostics import Help, Span, suggest
+from resnetc.diagnostics import Span, suggest
 from resnetc.lang import syntax as s
 from resnetc.lang.bind import bind_arguments, misplaced_argument
 from resnetc.lang.budget import CALL, Budget
 from resnetc.lang.builtins import FUNCTIONS
-from resnetc.lang.convert import Mismatch, convert
+from resnetc.lang.convert import checked
 from resnetc.lang.mistake import Mistake, Poisoned, unknown_name
 from resnetc.lang.modules import Definition, Module
 from resnetc.lang.operators import arithmetic, finite, join_lists
+from resnetc.lang.signatures import with_arguments
 from resnetc.lang.tables import misfit, record
 from resnetc.lang.values import (
     Bound,
@@ -240,7 +241,9 @@ class Evaluator:
         if isinstance(callee, Word):
             return replace(callee, bound=self.arguments(expr.args, env), span=expr.span)
         bound = self.arguments(expr.args, env)
-        if isinstance(callee, Layer | Policy | NetworkValue):
+        if isinstance(callee, Layer):
+            return with_arguments(callee, bound)
+        if isinstance(callee, Policy | NetworkValue):
             return replace(callee, bound=callee.bound + bound)
         if isinstance(callee, Function):
             return self._call(callee, bound, expr.span)
@@ -383,12 +386,3 @@ class Evaluator:
         if expr.operator not in ("<", "<=", ">", ">=") or not isinstance(number, float):
             raise Mistake("E0307", f"a condition compares `{metric}` by < or >", expr.span)
         return Comparison(metric, expr.operator, float(number))
-
-
-def checked(value: object, type_: s.TypeExpr, span: Span) -> object:
-    """The value as the declared type holds it, or a located Mistake."""
-    try:
-        return convert(value, type_)
-    except Mismatch as error:
-        advice = None if error.fix is None else Help(f"write `{error.fix}`", span, error.fix)
-        raise Mistake(error.code, error.message, span, error.detail, help=advice) from None

@@ -141,13 +141,18 @@ class Cond(Expr):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TypeExpr:
-    """A type as written: `name` or `list[item]` or an enum of strings, perhaps optional."""
+    """A type as written, perhaps optional.
+
+    A name; `list[item]`; an enum of strings; or `block(width: int)`, with the parameters by which
+    the block will be placed or, of a `table`, with the columns it has.
+    """
 
     span: Span
     name: str
     item: TypeExpr | None = None
     choices: tuple[str, ...] = ()
     optional: bool = False
+    params: tuple[Param, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

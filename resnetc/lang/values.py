@@ -71,6 +71,10 @@ class Layer:
     declaration: s.Primitive | s.Block
     home: Module
     bound: tuple[Bound, ...] = ()
+    signature: s.Callable | None = None
+    """What its arguments are called where it is placed, if that was declared."""
+    placed: frozenset[str] = frozenset()
+    """Names of the signature that have arguments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +209,8 @@ def show_type(type_: s.TypeExpr) -> str:
         text = f"{type_.name}[{show_type(type_.item)}]"
     else:
         text = type_.name
+    if type_.params is not None:
+        text += f"({', '.join(' '.join(param.span.text.split()) for param in type_.params)})"
     return text + ("?" if type_.optional else "")
 
 

@@ -12,7 +12,8 @@ from resnetc.diagnostics import Help, Span
 from resnetc.lang import syntax as s
 from resnetc.lang.bind import signature, unknown_parameter
 from resnetc.lang.budget import room
-from resnetc.lang.evaluate import Env, Evaluator, checked
+from resnetc.lang.convert import checked
+from resnetc.lang.evaluate import Env, Evaluator
 from resnetc.lang.mistake import Mistake
 from resnetc.lang.modules import Definition, Module
 from resnetc.lang.values import Bound, NetworkValue, a_type
