@@ -15,7 +15,8 @@ import lark
 
 from resnetc.diagnostics import MAX_REPORTED, Diagnostic, Edit, Help, Label, Source, Span
 from resnetc.lang.scan import indent, spans, starts_line, unclosed
-from resnetc.lang.syntax_mistakes import DECLARATIONS, OPERATORS, explain
+from resnetc.lang.syntax_mistakes import explain
+from resnetc.lang.syntax_place import DECLARATIONS, OPERATORS
 
 MAX_REREAD = 200_000
 """Characters read again, all drafts together: as many as take well under a second."""
@@ -38,13 +39,15 @@ def all_mistakes(
     while unread is not None and len(findings) < MAX_REPORTED:
         found = explain(unread, draft.source, 0, len(draft.source.text), keywords)
         at = _position(unread, draft.source.text)
-        region = _region(draft.source, found.primary.span, at)
-        echo = draft.has_been_mended(region)
-        if not echo:
+        region = _region(draft.source, found.primary.span, at, wide=False)
+        echo = draft.has_been_mended(region, at)
+        if echo:
+            region = _region(draft.source, found.primary.span, at, wide=True)
+        else:
             findings.append(draft.original(found))
         before = draft.source.text
         allowed -= len(before)
-        if _is_end(unread) or allowed < 0 or not draft.mend(found, region, blank=echo):
+        if _is_end(unread) or allowed < 0 or not draft.mend(found, region, at, blank=echo):
             break
         unread = read(draft.source.text)
     return findings
@@ -66,10 +69,15 @@ class _Draft:
         self.source = source
         self._inserted: list[int] = []
         self._mended: list[tuple[int, int]] = []
+        self._met: set[int] = set()
 
-    def mend(self, found: Diagnostic, region: Span, *, blank: bool) -> bool:
-        """Mend a mistake, or blank out its region; whether that changed anything."""
+    def mend(self, found: Diagnostic, region: Span, at: int, *, blank: bool) -> bool:
+        """Mend a mistake, or blank out its region; whether that changed anything.
+
+        `at` is where reading stopped, which may be behind what is to blame.
+        """
         before = self.source.text
+        self._met.add(self._back(at))
         self._mended.append((self._back(region.start), self._back(region.end)))
         edit = None if blank else _clear_edit(found)
         if edit is None:
@@ -78,10 +86,26 @@ class _Draft:
             self._replace(edit.span.start, edit.span.end, edit.replacement)
         return self.source.text != before
 
-    def has_been_mended(self, region: Span) -> bool:
-        """Whether a statement has been touched already."""
-        start, end = self._back(region.start), self._back(region.end)
-        return any(start < to and begin < end for begin, to in self._mended)
+    def has_been_mended(self, region: Span, at: int) -> bool:
+        """Whether a statement has been touched already, or a mistake was met at this very token.
+
+        What is left of a line behind a blanked statement counts as part of it.
+        """
+        start, end, at = self._back(region.start), self._back(region.end), self._back(at)
+        line = self._original.position(start)[0]
+        if at in self._met or self._closes_nothing_left(at):
+            return True
+        for begin, to in self._mended:
+            if begin < end and (start < to or self._original.position(to)[0] == line):
+                return True
+        return False
+
+    def _closes_nothing_left(self, at: int) -> bool:
+        """Whether a brace stands right behind what has been blanked out of its body."""
+        text = self._original.text
+        return text[at : at + 1] == "}" and any(
+            to <= at and not text[to:at].strip() for _, to in self._mended
+        )
 
     def original(self, found: Diagnostic) -> Diagnostic:
         """A finding about the draft as one about the text."""
@@ -135,39 +159,40 @@ def _blanked(text: str) -> str:
 # ------------------------------------------------------------------------------------ the region
 
 
-def _region(source: Source, blamed: Span, at: int) -> Span:
-    """The statement or declaration that a mistake is in, whole lines as far as can be.
+def _region(source: Source, blamed: Span, at: int, *, wide: bool) -> Span:
+    """The statement or declaration that a mistake is in; with `wide`, the whole of its lines.
 
     It ends where a line begins that is indented no deeper than its first and that can begin a
     statement; a brace that closes one of its own belongs to it.
     """
     tokens = spans(source, 0, len(source.text))
-    first = _first_token(tokens, min(blamed.start, at))
+    first = _first_token(tokens, min(blamed.start, at), wide=wide)
     if first is None:
         return Span(source, len(source.text), len(source.text))
     start = tokens[first]
     column = indent(start) if starts_line(start) else indent(start) + 1
-    depth = 0
+    depth, end = 0, start.end
     for token in tokens[first:]:
         begins = starts_line(token) and token.start > start.start
         if begins and token.text in DECLARATIONS and indent(token) == 0:
-            return Span(source, start.start, token.start)
+            return Span(source, start.start, end)
         behind = token.start >= at or token.start > blamed.end
         can_begin = token.text not in (*OPERATORS, "->", ")", "]", ",")
         if begins and behind and indent(token) <= column and can_begin and depth <= 0:
-            return Span(source, start.start, token.start)
+            return Span(source, start.start, end)
         if token.text == "{":
             depth += 1
         elif token.text == "}":
             if depth == 0 and token.start >= at and token.start > start.start:
-                return Span(source, start.start, token.start)
+                return Span(source, start.start, end)
             depth -= 1
+        end = token.end
     return Span(source, start.start, len(source.text))
 
 
-def _first_token(tokens: list[Span], offset: int) -> int | None:
-    """The token that begins the statement in which an offset is: the first of its line, or behind
-    the brace that stands on that line."""
+def _first_token(tokens: list[Span], offset: int, *, wide: bool) -> int | None:
+    """The token that begins the statement in which an offset is: the first of its line, or unless
+    `wide` behind the brace that stands on that line."""
     if not tokens:
         return None
     starts = [token.start for token in tokens]
@@ -176,13 +201,17 @@ def _first_token(tokens: list[Span], offset: int) -> int | None:
         if opened.text == "{":
             break
         index = bisect.bisect_left(starts, opened.start)
-    while index > 0 and not _begins(tokens, index):
+    while index > 0 and not _begins(tokens, index, wide=wide):
         index -= 1
+    if tokens[index].text == "}" and not wide:
+        return _first_token(tokens, offset, wide=True)
     return index
 
 
-def _begins(tokens: list[Span], index: int) -> bool:
+def _begins(tokens: list[Span], index: int, *, wide: bool) -> bool:
     """Whether a statement can begin here: on a new line, not as the rest of what goes before."""
     before, token = tokens[index - 1], tokens[index]
-    goes_on = before.text in (*OPERATORS, "->", ",", "(", "[") or token.text in ("->", ")", "]")
-    return (starts_line(token) and not goes_on) or before.text == "{"
+    if not starts_line(token):
+        return before.text == "{" and not wide
+    goes_on = before.text in (*OPERATORS, "->", ",", "(", "[")
+    return not goes_on and token.text not in ("->", ")", "]")

@@ -4,54 +4,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import lark
 
 from resnetc.diagnostics import Diagnostic, Help, Label, Source, Span, suggest
 from resnetc.lang.braces import left_open, never_closed, never_opened
 from resnetc.lang.scan import CLOSERS, indent, spans, starts_line, unclosed
+from resnetc.lang.syntax_place import DECLARATIONS, OPERATORS, Place
+from resnetc.lang.unfinished import (
+    broken_off,
+    missing_bar,
+    missing_comma,
+    missing_operand,
+    operator_at_end,
+)
+from resnetc.lang.unreadable import unreadable
 
-_BROKEN_SIZE = re.compile(r"\d+(?:x\d+)*x?[A-Za-z_]\w*|\d+(?:x\d+)+\w*")
-_CLOSED_STRING = re.compile(r'"(?:[^"\\\n]|\\.)*"')
-_BAD_ESCAPE = re.compile(r'(?:[^\\]|\\[nt"\\{}])*(\\.)')
-OPERATORS = frozenset({"+", "-", "*", "**", "/", "//", "mod", "and", "or", "not", "<", "<="})
-OPERATORS |= {">", ">=", "==", "!=", "=", "=>", ".."}
-DECLARATIONS = ("use", "const", "fn", "ambient", "block", "shortcut", "network", "recipe")
-_OPERAND = frozenset({"NAME", "INT"})
+_BEHIND_CALL = ("->", "=>", "{", "}", "|", ":")
 _CLOSER_NAMES = {")": "RPAR", "]": "RSQB", "}": "RBRACE"}
-_EXPECTED = {
-    "RPAR": "`)`",
-    "RSQB": "`]`",
-    "RBRACE": "`}`",
-    "LBRACE": "`{`",
-    "LPAR": "`(`",
-    "EQUAL": "`=`",
-    "COLON": "`:`",
-    "COMMA": "`,`",
-    "NAME": "a name",
-    "STRING": "a string",
-    "INT": "a number",
-    "VBAR": "`|`",
-    "RETURN": "`return`",
-    "__ANON_0": "`->`",
-    "THEN": "`then`",
-    "ELSE": "`else`",
-    "IN": "`in`",
-}
-_FOREIGN = {
-    "%": "the remainder is written `mod`",
-    "&": "write `and`",
-    "!": "write `not`, or `!=`",
-    "'": 'strings stand in double quotes, as "after"',
-    "\\": "a statement may go on in the next line as it is",
-}
 _FOREIGN_WORDS = {
-    "elif": "write `else if`",
-    "while": "there is `for x in xs { ... }` and `* n`",
-    "import": "write `use file { name }`",
-    "def": "write `fn name(x: int) -> int = ...`",
-    "class": "write `block name(...) { ... }`",
+    "elif": ("write `else if`", "else if"),
+    "while": ("there is `for x in xs { ... }` and `* n`", None),
+    "import": ("write `use file { name }`", None),
+    "def": ("write `fn name(x: int) -> int = ...`", "fn"),
+    "class": ("write `block name(...) { ... }`", "block"),
 }
 
 
@@ -64,93 +40,20 @@ def explain(
 ) -> Diagnostic:
     """The diagnostic for what lark could not read between `offset` and `end` of the source."""
     if isinstance(error, lark.exceptions.UnexpectedCharacters):
-        return _characters(source, (error.pos_in_stream or 0) + offset)
+        return unreadable(source, (error.pos_in_stream or 0) + offset)
     if isinstance(error, lark.exceptions.UnexpectedToken) and error.token.type != "$END":
         start, stop = (error.token.start_pos or 0) + offset, (error.token.end_pos or 0) + offset
         before = spans(source, offset, start)
         here = Span(source, start, stop)
-        place = _Place(error, before, here, unclosed(before), keywords)
+        place = Place(error, before, here, unclosed(before), keywords)
         return next(found for kind in _KINDS if (found := kind(place)) is not None)
     return _end(source, offset, end)
-
-
-# ---------------------------------------------------------------------------- unreadable characters
-
-
-def _characters(source: Source, at: int) -> Diagnostic:
-    if source.text[at] == '"':
-        return _string(source, at)
-    broken = _BROKEN_SIZE.match(source.text, at)
-    if broken:
-        span = Span(source, at, broken.end())
-        size = re.match(r"\d+(x\d+)*", span.text)
-        assert size is not None
-        advice = Help(f"did you mean `{size.group()}`?")
-        label = Label(span, "sizes are digits joined by `x`")
-        return Diagnostic("E0103", f"`{span.text}` is not a size or a number", label, help=advice)
-    char = source.text[at]
-    shown = char if char.isprintable() else f"U+{ord(char):04X}"
-    message = f"the character `{shown}` means nothing here"
-    help_ = Help(_FOREIGN[char]) if char in _FOREIGN else None
-    return Diagnostic("E0100", message, Label(Span(source, at, at + 1)), help=help_)
-
-
-def _string(source: Source, at: int) -> Diagnostic:
-    closed = _CLOSED_STRING.match(source.text, at)
-    bad = _BAD_ESCAPE.match(source.text, at, closed.end()) if closed else None
-    if bad:
-        escape = Span(source, *bad.span(1))
-        advice = Help('escapes are \\n \\t \\" \\\\ \\{ \\}')
-        message = f"there is no escape `{escape.text}`"
-        return Diagnostic("E0107", message, Label(escape), help=advice)
-    label = Label(Span(source, at, at + 1), "it opens here")
-    return Diagnostic("E0108", "this string does not end on its line", label)
 
 
 # ------------------------------------------------------------------------------- unexpected tokens
 
 
-@dataclass(frozen=True)
-class _Place:
-    """A token that cannot stand where it does: what stands before it, and the brackets open."""
-
-    error: lark.exceptions.UnexpectedToken
-    before: list[Span]
-    here: Span
-    open: list[Span]
-    keywords: frozenset[str]
-
-    @property
-    def accepts(self) -> set[str]:
-        """The terminals that could stand here."""
-        return set(self.error.accepts or self.error.expected)
-
-    @property
-    def outside(self) -> bool:
-        """Whether a declaration could begin here."""
-        return "NETWORK" in self.accepts and not self.open
-
-
-def _missing_operand(place: _Place) -> Diagnostic | None:
-    """`3 +` at the end of a line: what follows may have been taken for the operand."""
-    before, here = place.before, place.here
-    if not before:
-        return None
-    last = before[-1].text
-    if last in (*OPERATORS, "->") and place.accepts >= _OPERAND and starts_line(here):
-        operator, follows = before[-1], here
-    elif len(before) > 1 and before[-2].text in OPERATORS and starts_line(before[-1]):
-        operator, follows = before[-2], before[-1]
-    else:
-        return None
-    needs = "a layer after it" if operator.text == "->" else "a right-hand side"
-    label = Label(operator, f"`{operator.text}` needs {needs}")
-    what = "this ends the body" if follows.text == "}" else "this starts the next statement"
-    message = f"the {'row' if operator.text == '->' else 'expression'} ends with an operator"
-    return Diagnostic("E0102", message, label, (Label(follows, what),))
-
-
-def _declaration_inside(place: _Place) -> Diagnostic | None:
+def _declaration_inside(place: Place) -> Diagnostic | None:
     """A new declaration begins while a brace is still open."""
     keyword = place.before[-1] if place.before else place.here
     if place.here.text in DECLARATIONS:
@@ -163,46 +66,51 @@ def _declaration_inside(place: _Place) -> Diagnostic | None:
     label = Label(keyword, "a new declaration begins here")
     before = [token for token in place.before if token.start < keyword.start]
     if place.open[-1].text != "{":
-        return _missing(place.open[-1], before[-1].end)
+        return _missing(place, before[-1].end)
     return never_closed(opened, before, label)
 
 
-def _never_opened(place: _Place) -> Diagnostic | None:
+def _never_opened(place: Place) -> Diagnostic | None:
     """A brace too many, or text behind the end of what a line without `{` should have begun."""
     return never_opened(place.before, place.here) if place.outside else None
 
 
-def _wrong_closer(place: _Place) -> Diagnostic | None:
+def _wrong_closer(place: Place) -> Diagnostic | None:
     if place.here.text not in CLOSERS.values():
         return None
     if not place.open:
         message = f"`{place.here.text}` closes nothing"
-        return Diagnostic("E0101", message, Label(place.here))
+        advice = Help("remove it", place.here, "")
+        return Diagnostic("E0101", message, Label(place.here), help=advice)
     opened = place.open[-1]
     closer = CLOSERS[opened.text]
     if closer == place.here.text or _CLOSER_NAMES[closer] not in place.accepts:
         return None
-    return _missing(opened, _end_before(place))
+    return _missing(place, _end_before(place))
 
 
-def _missing_closer(place: _Place) -> Diagnostic | None:
-    opened = place.open[-1] if place.open else None
-    if opened is None or opened.text == "{" or place.here.text in (")", "]", ","):
+def _missing_closer(place: Place) -> Diagnostic | None:
+    opened, here = place.open[-1] if place.open else None, place.here
+    if opened is None or opened.text == "{" or here.text in (")", "]", ","):
+        return None
+    if not (starts_line(here) or here.text in _BEHIND_CALL or here.text.isidentifier()):
         return None
     expected = _CLOSER_NAMES[CLOSERS[opened.text]] in place.accepts
-    return _missing(opened, _end_before(place)) if expected else None
+    return _missing(place, _end_before(place)) if expected else None
 
 
-def _end_before(place: _Place) -> int:
+def _end_before(place: Place) -> int:
     """The end of what stands before the offending token: that line is to blame, not the token's."""
     is_label = place.here.text == ":" and starts_line(place.before[-1])
-    return place.before[-2 if is_label else -1].end
+    return place.before[-2].end if is_label else place.end_before.end
 
 
-def _missing(opened: Span, at: int) -> Diagnostic:
+def _missing(place: Place, at: int) -> Diagnostic:
+    """The innermost open bracket lacks its other half, which belongs at an offset."""
+    opened = place.open[-1]
     closer = CLOSERS[opened.text]
     end = Span(opened.source, at, at)
-    what = {")": "call", "]": "list", "}": "body"}[closer]
+    what = _bracketed(opened, [token for token in place.before if token.end <= opened.start])
     return Diagnostic(
         "E0101",
         f"this {what} is missing its `{closer}`",
@@ -212,25 +120,39 @@ def _missing(opened: Span, at: int) -> Diagnostic:
     )
 
 
-def _foreign(place: _Place) -> Diagnostic | None:
+def _bracketed(opened: Span, before: list[Span]) -> str:
+    """What a bracket is of, given the tokens before it."""
+    last = before[-1].text if before else ""
+    follows = last in (")", "]") or last.isidentifier()
+    if opened.text == "{":
+        return "body"
+    if opened.text == "(":
+        declares = len(before) > 1 and before[-2].text in (*DECLARATIONS, "primitive")
+        return "parameter list" if declares else "call" if follows else "parenthesis"
+    return {"|": "guard", "list": "type"}.get(last, "index" if follows else "list")
+
+
+def _foreign(place: Place) -> Diagnostic | None:
     """A word of another language, which was read as a name."""
     word = place.before[-1] if place.before else place.here
     if word.text not in _FOREIGN_WORDS:
         word = place.here
     if word.text not in _FOREIGN_WORDS:
         return None
-    advice = Help(_FOREIGN_WORDS[word.text])
+    text, replacement = _FOREIGN_WORDS[word.text]
+    advice = Help(text, word, replacement, sure=word.text == "elif")
     return Diagnostic("E0100", f"there is no `{word.text}`", Label(word), help=advice)
 
 
-def _semicolon(place: _Place) -> Diagnostic | None:
+def _semicolon(place: Place) -> Diagnostic | None:
     if place.here.text != ";":
         return None
-    advice = Help("statements need nothing between them; `;` ends the rows of a table")
+    text = "statements need nothing between them; `;` ends the rows of a table"
+    advice = Help(text, place.here, "")
     return Diagnostic("E0100", "`;` cannot stand here", Label(place.here), help=advice)
 
 
-def _edition(place: _Place) -> Diagnostic | None:
+def _edition(place: Place) -> Diagnostic | None:
     """`rnet` without its number."""
     if not place.before or place.before[-1].text != "rnet" or "INT" not in place.accepts:
         return None
@@ -239,7 +161,7 @@ def _edition(place: _Place) -> Diagnostic | None:
     return Diagnostic("E0100", "`rnet` needs the edition's number", Label(end), help=advice)
 
 
-def _top_level(place: _Place) -> Diagnostic | None:
+def _top_level(place: Place) -> Diagnostic | None:
     text = place.here.text
     if not place.outside or not re.fullmatch(r"\w+", text):
         return None
@@ -252,19 +174,34 @@ def _top_level(place: _Place) -> Diagnostic | None:
     return Diagnostic("E0100", f"`{text}` begins no declaration", Label(place.here), help=advice)
 
 
-def _reserved(place: _Place) -> Diagnostic | None:
+def _colon(place: Place) -> Diagnostic | None:
+    """`out: 64` among arguments."""
+    in_call = bool(place.open) and place.open[-1].text == "("
+    if place.here.text != ":" or not in_call or "EQUAL" not in place.accepts:
+        return None
+    name = place.before[-1]
+    if starts_line(name):
+        return None
+    advice = Help(f"write `{name.text}=...`", Span(name.source, name.end, place.here.end), "=")
+    message = "an argument is given by `=`, not `:`"
+    return Diagnostic("E0100", message, Label(place.here), help=advice)
+
+
+def _reserved(place: Place) -> Diagnostic | None:
     word = place.here
-    advice = Help(f"choose another name, such as `{word.text}_`")
+    other = f"{word.text}_"
+    advice = Help(f"choose another name, such as `{other}`", word, other, sure=False)
     if word.text == ":" and place.before and place.before[-1].text in place.keywords:
         word = place.before[-1]
-        advice = Help(f'as a label it stands in quotes: `"{word.text}": ...`')
+        quoted = f'"{word.text}"'
+        advice = Help(f"as a label it stands in quotes: `{quoted}: ...`", word, quoted)
     elif "NAME" not in place.accepts or word.text not in place.keywords:
         return None
     message = f"`{word.text}` is a word of the language, not a name"
     return Diagnostic("E0113", message, Label(word), help=advice)
 
 
-def _import(place: _Place) -> Diagnostic | None:
+def _import(place: Place) -> Diagnostic | None:
     if not any(span.text == "use" and span.line == place.here.line for span in place.before):
         return None
     advice = Help("an import is written `use file { name, other as alias }`")
@@ -272,15 +209,16 @@ def _import(place: _Place) -> Diagnostic | None:
     return Diagnostic("E0100", message, Label(place.here), help=advice)
 
 
-def _assignment(place: _Place) -> Diagnostic | None:
+def _assignment(place: Place) -> Diagnostic | None:
     if place.here.text != "=" or not place.before or "COLON" not in place.accepts:
         return None
     name = place.before[-1]
-    advice = Help(f"a label is `{name.text}: ...`, a value `let {name.text} = ...`")
+    text = f"a label is `{name.text}: ...`, a value `let {name.text} = ...`"
+    advice = Help(text, Span(name.source, name.end, place.here.end), ":", sure=False)
     return Diagnostic("E0100", "`=` cannot stand here", Label(place.here), help=advice)
 
 
-def _calculation(place: _Place) -> Diagnostic | None:
+def _calculation(place: Place) -> Diagnostic | None:
     """`relu * 2 ** n`, `=> n + 1`: positions that take one value."""
     if place.error.token.type not in ("PLUS", "MINUS", "STAR", "DIV", "MOD", "POW"):
         return None
@@ -289,34 +227,32 @@ def _calculation(place: _Place) -> Diagnostic | None:
     return Diagnostic("E0100", message, Label(place.here), help=advice)
 
 
-def _anything(place: _Place) -> Diagnostic:
+def _anything(place: Place) -> Diagnostic:
     return Diagnostic(
-        "E0100", f"`{place.here.text}` cannot stand here", Label(place.here, _hint(place))
+        "E0100", f"`{place.here.text}` cannot stand here", Label(place.here, place.expected)
     )
 
 
-_KINDS: tuple[Callable[[_Place], Diagnostic | None], ...] = (
+_KINDS: tuple[Callable[[Place], Diagnostic | None], ...] = (
     _foreign,
     _edition,
     _semicolon,
-    _missing_operand,
+    missing_operand,
     _never_opened,
     _top_level,
     _declaration_inside,
+    missing_bar,
     _wrong_closer,
+    _colon,
+    missing_comma,
     _missing_closer,
+    broken_off,
     _import,
     _reserved,
     _assignment,
     _calculation,
     _anything,
 )
-
-
-def _hint(place: _Place) -> str:
-    expected = sorted({_EXPECTED.get(name, "") for name in place.accepts})
-    few = len(expected) <= 4 and "" not in expected
-    return f"expected {' or '.join(expected)}" if few else ""
 
 
 # ----------------------------------------------------------------------------- the end of the text
@@ -328,9 +264,11 @@ def _end(source: Source, offset: int, end: int) -> Diagnostic:
     place = Label(Span(source, last, last), "the file ends here" if whole else "it ends here")
     before = spans(source, offset, end)
     opened = left_open(before)
+    if before and before[-1].text in (*OPERATORS, "->"):
+        return operator_at_end(before[-1], None)
     if opened is not None:
         return never_closed(opened, before, place)
     if last == offset:
         return Diagnostic("E0100", "there is no expression here", place)
     what = "the file" if whole else "the expression"
-    return Diagnostic("E0100", f"{what} breaks off", place)
+    return Diagnostic("E0117", f"{what} breaks off", place)
