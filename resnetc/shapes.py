@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import Enum
+from fractions import Fraction
 
 Size = tuple[int, int]
 """Height and width of a window, stride or padding, in elements."""
@@ -52,12 +53,13 @@ class TensorType:
 class Window:
     """What an op sees of its operand along one axis.
 
-    Output element `i` depends on the `extent` operand elements from `i * stride + start` on.
+    Output element `i` depends on the `extent` operand elements from `i * stride + start` on. Where
+    maps grow the stride is a fraction, and a window begins at a whole element beside that place.
     """
 
-    extent: int = 1
-    stride: int = 1
-    start: int = 0
+    extent: int | Fraction = 1
+    stride: int | Fraction = 1
+    start: int | Fraction = 0
 
 
 def same_padding(kernel: Size, dilation: Size = (1, 1)) -> Size:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from fractions import Fraction
 
 from resnetc.ir import Graph, Node, NodeId
 from resnetc.shapes import Size, Window
@@ -24,11 +26,12 @@ class Field:
     @property
     def size(self) -> Size:
         """Pixels seen, as height and width."""
-        return self.height.extent, self.width.extent
+        return math.ceil(self.height.extent), math.ceil(self.width.extent)
 
     @property
-    def jump(self) -> Size:
-        """Pixels between the fields of neighbours, as height and width."""
+    def jump(self) -> tuple[int | Fraction, int | Fraction]:
+        """Pixels between the fields of neighbours, as height and width; a fraction of one where a
+        map is larger than the input."""
         return self.height.stride, self.width.stride
 
 
@@ -76,13 +79,18 @@ def _through(operand: Node, node: Node, field: Field) -> Field:
 
 def _compose(inner: Window, outer: Window) -> Window:
     return Window(
-        inner.extent + (outer.extent - 1) * inner.stride,
-        inner.stride * outer.stride,
-        inner.start + outer.start * inner.stride,
+        _whole(inner.extent + (outer.extent - 1) * inner.stride),
+        _whole(inner.stride * outer.stride),
+        _whole(inner.start + outer.start * inner.stride),
     )
 
 
-def _union(windows: list[Window], stride: int) -> Window:
+def _whole(number: int | Fraction) -> int | Fraction:
+    """An int where it is one."""
+    return int(number) if number == int(number) else number
+
+
+def _union(windows: list[Window], stride: int | Fraction) -> Window:
     """The smallest window, at the first element, that covers all of these."""
     start = min(window.start for window in windows)
     end = max(window.start + window.extent for window in windows)

@@ -40,7 +40,7 @@ class StageReport:
             "layers": self.layers,
             **self.cost.to_json(),
             "receptive_field": list(self.field.size),
-            "jump": list(self.field.jump),
+            "jump": [n if isinstance(n, int) else float(n) for n in self.field.jump],
         }
 
 

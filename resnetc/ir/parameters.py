@@ -131,6 +131,49 @@ class ScaledRows(Value):
 
 
 @dataclass(frozen=True, slots=True)
+class ScaledColumns(Value):
+    """A transposed convolution's weight `IxO/gxKHxKW`, every output channel times its number."""
+
+    weight: Value
+    scale: Value
+    groups: int
+
+    def sources(self) -> Iterator[str]:
+        yield from self.weight.sources()
+        yield from self.scale.sources()
+
+    def evaluate(self, weights: Weights) -> np.ndarray:
+        import numpy as np
+
+        weight = self.weight.evaluate(weights)
+        inside, outside, *kernel = weight.shape
+        grouped = weight.reshape(self.groups, inside // self.groups, outside, *kernel)
+        scale = self.scale.evaluate(weights).astype(np.float64)
+        product: np.ndarray = grouped * scale.reshape(self.groups, 1, outside, 1, 1)
+        return product.reshape(weight.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Standardized(Value):
+    """A weight whose filters have been brought to mean 0 and variance 1 (Qiao et al. 2019)."""
+
+    weight: Value
+    eps: float
+
+    def sources(self) -> Iterator[str]:
+        yield from self.weight.sources()
+
+    def evaluate(self, weights: Weights) -> np.ndarray:
+        import numpy as np
+
+        weight = self.weight.evaluate(weights).astype(np.float64)
+        mean = weight.mean(axis=(1, 2, 3), keepdims=True)
+        variance = weight.var(axis=(1, 2, 3), keepdims=True)
+        standard: np.ndarray = (weight - mean) / np.sqrt(variance + self.eps)
+        return standard
+
+
+@dataclass(frozen=True, slots=True)
 class Selection(Value):
     """A 1x1 convolution's weight that copies input channel `i` to output channel `before + i`."""
 

@@ -9,19 +9,22 @@ from resnetc.ir.graph import Graph, Node
 from resnetc.ops import OPS, OpError
 from resnetc.shapes import DType
 
+_TRAINING = frozenset({"dropout", "drop_path", "identity", "ws_conv2d"})
+"""What a graph for inference does without."""
+
 
 class Stage(Enum):
     """How far a graph has come; the value holds the ops that are not legal there."""
 
     SOURCE = frozenset({"cast", "channel_affine"})
     """As lowered from a spec."""
-    INFERENCE = frozenset({"dropout", "identity", "channel_affine", "cast"})
+    INFERENCE = _TRAINING | {"channel_affine", "cast"}
     """Without what matters in training only."""
-    FOLDED = frozenset({"dropout", "identity", "batchnorm", "cast"})
+    FOLDED = _TRAINING | {"batchnorm", "cast"}
     """Batch norms have become biases and scales."""
-    TYPED = frozenset({"dropout", "identity", "channel_affine"})
+    TYPED = _TRAINING | {"channel_affine"}
     """Element types are chosen; batch norms are kept."""
-    FOLDED_TYPED = frozenset({"dropout", "identity", "batchnorm"})
+    FOLDED_TYPED = _TRAINING | {"batchnorm"}
     """Element types are chosen, after folding."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -28,7 +29,10 @@ class Role(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ParameterSpec:
-    """A parameter or buffer an op owns; `name` is the last part of its path."""
+    """A parameter or buffer an op owns; `name` is the last part of its path.
+
+    An op that is one parameter and nothing else leaves the name empty: its path is the label.
+    """
 
     name: str
     type: TensorType
@@ -70,6 +74,19 @@ class Op:
     view: ClassVar[bool] = False
     gradient_needs_operands: ClassVar[bool] = False
     gradient_needs_output: ClassVar[bool] = False
+
+    def fan(self, weight: TensorType, *, out: bool) -> float:
+        """Numbers of the input that one of the output is connected to, through `weight`.
+
+        With `out`, numbers of the output that one of the input is connected to; a matrix has the
+        fan in there too, as nothing need follow it.
+        """
+        return math.prod(weight.shape[1:])
+
+    @property
+    def initial_scale(self) -> float:
+        """What parameters of role SCALE hold at first."""
+        return 1.0
 
     @classmethod
     def place(cls, operands: tuple[TensorType, ...], **arguments: Any) -> Self:
@@ -116,6 +133,35 @@ def require_map(operand: TensorType, who: str) -> tuple[int, int, int]:
         )
     channels, height, width = operand.shape
     return channels, height, width
+
+
+def require_positive(value: int, argument: str) -> None:
+    """Refuse an argument below 1."""
+    if value < 1:
+        raise OpError(f"`{argument}` must be at least 1, not {value}", argument)
+
+
+def require_eps(eps: float) -> None:
+    """Refuse what would not keep a variance away from zero."""
+    if eps <= 0:
+        raise OpError(f"`eps` must be above 0, not {eps}", "eps")
+
+
+def divisors(count: int) -> str:
+    """What a number can be divided by, for advice."""
+    return ", ".join(str(d) for d in range(2, min(count, 4096) + 1) if count % d == 0) or "1 only"
+
+
+def require_column(operand: TensorType, who: str) -> int:
+    """Channels of a Cx1x1 map, or an OpError."""
+    channels, height, width = require_map(operand, who)
+    if (height, width) != (1, 1):
+        raise OpError(
+            f"`{who}` needs a map Cx1x1, but the tensor here is {operand}",
+            code="E0409",
+            advice="place `gap` before it",
+        )
+    return channels
 
 
 def whole_map(operand: TensorType) -> tuple[Window, Window]:

@@ -1,11 +1,23 @@
-"""Convolution and matrix product: the ops that own weights and do the multiply-accumulates."""
+"""Convolutions: the ops that own most weights and do most multiply-accumulates."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from fractions import Fraction
 from typing import ClassVar, Self
 
-from resnetc.ops.base import Op, OpError, ParameterSpec, Role, require_map, vector
+from resnetc.ops.base import (
+    Op,
+    OpError,
+    ParameterSpec,
+    Role,
+    divisors,
+    require_column,
+    require_eps,
+    require_map,
+    require_positive,
+    vector,
+)
 from resnetc.shapes import Size, TensorType, Window, same_padding, window_extent
 
 
@@ -39,20 +51,10 @@ class Conv2d(Op):
     ) -> Self:
         channels, _, _ = require_map(operands[0], cls.name)
         out_channels = channels if out is None else out
-        for key, value in (("kernel", min(kernel)), ("stride", min(stride)), ("groups", groups)):
-            require_positive(value, key)
-        require_positive(min(dilation), "dilation")
-        if pad is not None and min(pad) < 0:
-            raise OpError(f"`pad` must be at least 0, not {min(pad)}", "pad")
-        require_positive(out_channels, "out")
-        for count, what in ((channels, "input"), (out_channels, "output")):
-            if count % groups:
-                raise OpError(
-                    f"{count} {what} channels cannot be split into {groups} groups",
-                    "groups",
-                    advice=f"{count} is divisible by {_divisors(count)}",
-                )
         padding = same_padding(kernel, dilation) if pad is None else pad
+        _require_sizes(kernel=kernel, stride=stride, dilation=dilation)
+        _require_padding(padding)
+        _require_groups(channels, out_channels, groups)
         return cls(channels, out_channels, kernel, stride, padding, dilation, groups, bias)
 
     def result(self, *operands: TensorType) -> TensorType:
@@ -72,6 +74,10 @@ class Conv2d(Op):
         bias = ParameterSpec("bias", vector(self.out_channels), Role.BIAS)
         return (weight, bias) if self.bias else (weight,)
 
+    def fan(self, weight: TensorType, *, out: bool) -> float:
+        channels = self.out_channels if out else self.in_channels
+        return channels // self.groups * self.kernel[0] * self.kernel[1]
+
     def windows(self, operand: TensorType) -> tuple[Window, Window]:
         height, width = (
             Window(self.dilation[i] * (self.kernel[i] - 1) + 1, self.stride[i], -self.pad[i])
@@ -88,45 +94,183 @@ class Conv2d(Op):
 
 
 @dataclass(frozen=True)
-class Linear(Op):
-    """Matrix product with a weight `OxI`, as torch.nn.Linear; takes a vector."""
+class WsConv2d(Conv2d):
+    """A convolution whose weight is standardized before use: each filter to mean 0 and variance 1.
 
-    name: ClassVar[str] = "linear"
-    gradient_needs_operands: ClassVar[bool] = True
-    in_features: int
-    out_features: int
-    bias: bool = True
+    Qiao et al. 2019, as timm's StdConv2d; the variance is over all numbers of a filter, `eps` is
+    added to it. The weight that is owned is the raw one.
+    """
+
+    name: ClassVar[str] = "ws_conv2d"
+    eps: float = 1e-6
 
     @classmethod
     def place(  # type: ignore[override]
-        cls, operands: tuple[TensorType, ...], *, out: int, bias: bool = True
+        cls,
+        operands: tuple[TensorType, ...],
+        *,
+        kernel: Size,
+        out: int | None = None,
+        stride: Size = (1, 1),
+        pad: Size | None = None,
+        dilation: Size = (1, 1),
+        groups: int = 1,
+        bias: bool = False,
+        eps: float = 1e-6,
     ) -> Self:
-        require_positive(out, "out")
-        return cls(_features(operands[0]), out, bias)
+        require_eps(eps)
+        plain = Conv2d.place(
+            operands,
+            kernel=kernel,
+            out=out,
+            stride=stride,
+            pad=pad,
+            dilation=dilation,
+            groups=groups,
+            bias=bias,
+        )
+        return cls(**vars(plain), eps=eps)
+
+    @property
+    def plain(self) -> Conv2d:
+        """The convolution that takes the standardized weight."""
+        return Conv2d(**{each.name: getattr(self, each.name) for each in fields(Conv2d)})
+
+
+@dataclass(frozen=True)
+class ConvTranspose2d(Op):
+    """Transposed convolution, as torch.nn.ConvTranspose2d: weight `IxO/gxKHxKW`.
+
+    Every input pixel adds its multiple of the filter to the output, `stride` pixels on for the
+    next; `pad` pixels are cut off on every side.
+    """
+
+    name: ClassVar[str] = "conv_transpose2d"
+    gradient_needs_operands: ClassVar[bool] = True
+    in_channels: int
+    out_channels: int
+    kernel: Size
+    stride: Size = (1, 1)
+    pad: Size = (0, 0)
+    groups: int = 1
+    bias: bool = False
+
+    @classmethod
+    def place(  # type: ignore[override]
+        cls,
+        operands: tuple[TensorType, ...],
+        *,
+        kernel: Size,
+        out: int | None = None,
+        stride: Size = (1, 1),
+        pad: Size = (0, 0),
+        groups: int = 1,
+        bias: bool = False,
+    ) -> Self:
+        channels, _, _ = require_map(operands[0], cls.name)
+        out_channels = channels if out is None else out
+        _require_sizes(kernel=kernel, stride=stride)
+        _require_padding(pad)
+        _require_groups(channels, out_channels, groups)
+        if any(2 * p > k - 1 for p, k in zip(pad, kernel, strict=True)):
+            raise OpError("`pad` cuts off more than a filter reaches over the edge", "pad")
+        return cls(channels, out_channels, kernel, stride, pad, groups, bias)
 
     def result(self, *operands: TensorType) -> TensorType:
-        features = _features(operands[0])
-        if features != self.in_features:
-            raise OpError(f"this linear layer takes {self.in_features} features, not {features}")
-        return TensorType((self.out_features,), operands[0].dtype)
+        channels, *size = require_map(operands[0], self.name)
+        if channels != self.in_channels:
+            raise OpError(f"this convolution takes {self.in_channels} channels, not {channels}")
+        extents = (
+            (extent - 1) * self.stride[i] - 2 * self.pad[i] + self.kernel[i]
+            for i, extent in enumerate(size)
+        )
+        return TensorType((self.out_channels, *extents), operands[0].dtype)
 
     def parameters(self) -> tuple[ParameterSpec, ...]:
-        shape = (self.out_features, self.in_features)
+        shape = (self.in_channels, self.out_channels // self.groups, *self.kernel)
         weight = ParameterSpec("weight", TensorType(shape), Role.WEIGHT)
-        bias = ParameterSpec("bias", vector(self.out_features), Role.BIAS)
+        bias = ParameterSpec("bias", vector(self.out_channels), Role.BIAS)
         return (weight, bias) if self.bias else (weight,)
 
+    def fan(self, weight: TensorType, *, out: bool) -> float:
+        taps = self.kernel[0] * self.kernel[1]
+        if out:
+            return self.out_channels // self.groups * taps
+        # Of the taps that reach over an output pixel, one in `stride` falls on an input pixel.
+        return self.in_channels // self.groups * taps / (self.stride[0] * self.stride[1])
+
+    def windows(self, operand: TensorType) -> tuple[Window, Window]:
+        height, width = (
+            Window(
+                -(-self.kernel[i] // self.stride[i]),
+                Fraction(1, self.stride[i]),
+                -((self.kernel[i] - 1 - self.pad[i]) // self.stride[i]),
+            )
+            for i in (0, 1)
+        )
+        return height, width
+
     def macs(self, output: TensorType) -> int:
-        return self.in_features * self.out_features
+        pixels = 1
+        for i, extent in enumerate(output.shape[1:]):
+            pixels *= (extent + 2 * self.pad[i] - self.kernel[i]) // self.stride[i] + 1
+        taps = self.kernel[0] * self.kernel[1] * self.out_channels // self.groups
+        return pixels * self.in_channels * taps
 
     def elementwise_flops(self, operands: tuple[TensorType, ...], output: TensorType) -> int:
         return output.elements if self.bias else 0
 
 
-def require_positive(value: int, argument: str) -> None:
-    """Refuse an argument below 1."""
-    if value < 1:
-        raise OpError(f"`{argument}` must be at least 1, not {value}", argument)
+@dataclass(frozen=True)
+class ChannelConv1d(Op):
+    """A convolution along the channels of a Cx1x1 map with one filter and no bias: weight `1x1xK`.
+
+    Efficient channel attention (Wang et al. 2019); as torch.nn.Conv1d over the channels as a line.
+    """
+
+    name: ClassVar[str] = "conv1d_channels"
+    gradient_needs_operands: ClassVar[bool] = True
+    kernel: int
+
+    @classmethod
+    def place(cls, operands: tuple[TensorType, ...], *, kernel: int) -> Self:  # type: ignore[override]
+        require_column(operands[0], cls.name)
+        require_positive(kernel, "kernel")
+        if kernel % 2 == 0:
+            raise OpError(f"`kernel` must be odd to keep the channels, not {kernel}", "kernel")
+        return cls(kernel)
+
+    def result(self, *operands: TensorType) -> TensorType:
+        require_column(operands[0], self.name)
+        return operands[0]
+
+    def parameters(self) -> tuple[ParameterSpec, ...]:
+        return (ParameterSpec("weight", TensorType((1, 1, self.kernel)), Role.WEIGHT),)
+
+    def macs(self, output: TensorType) -> int:
+        return output.elements * self.kernel
+
+
+def _require_sizes(**sizes: Size) -> None:
+    for name, size in sizes.items():
+        require_positive(min(size), name)
+
+
+def _require_padding(pad: Size) -> None:
+    if min(pad) < 0:
+        raise OpError(f"`pad` must be at least 0, not {min(pad)}", "pad")
+
+
+def _require_groups(channels: int, out: int, groups: int) -> None:
+    require_positive(groups, "groups")
+    require_positive(out, "out")
+    for count, what in ((channels, "input"), (out, "output")):
+        if count % groups:
+            raise OpError(
+                f"{count} {what} channels cannot be split into {groups} groups",
+                "groups",
+                advice=f"{count} is divisible by {divisors(count)}",
+            )
 
 
 def require_fit(extents: list[int], kernel: Size, operand: TensorType) -> None:
@@ -137,17 +281,3 @@ def require_fit(extents: list[int], kernel: Size, operand: TensorType) -> None:
             "kernel",
             advice="the map has become too small here: drop a stride, or enlarge the input",
         )
-
-
-def _features(operand: TensorType) -> int:
-    if len(operand.shape) != 1:
-        raise OpError(
-            f"`linear` needs a vector, but the tensor here is {operand}",
-            code="E0409",
-            advice="place `flatten` before it",
-        )
-    return operand.shape[0]
-
-
-def _divisors(count: int) -> str:
-    return ", ".join(str(d) for d in range(2, min(count, 4096) + 1) if count % d == 0) or "1 only"

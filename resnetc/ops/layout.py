@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import ClassVar, Self
 
-from resnetc.ops.base import Op, OpError, require_map, whole_map
-from resnetc.ops.conv import require_positive
+from resnetc.ops.base import (
+    Op,
+    OpError,
+    divisors,
+    require_map,
+    require_positive,
+    whole_map,
+)
 from resnetc.shapes import Size, TensorType, Window
 
 
@@ -88,3 +95,165 @@ class PadChannels(Op):
     def result(self, *operands: TensorType) -> TensorType:
         _, height, width = require_map(operands[0], self.name)
         return TensorType((self.to, height, width), operands[0].dtype)
+
+
+@dataclass(frozen=True)
+class SliceChannels(Op):
+    """Channels from `start` up to, not including, `stop`."""
+
+    name: ClassVar[str] = "slice_channels"
+    view: ClassVar[bool] = True
+    start: int
+    stop: int
+
+    @classmethod
+    def place(cls, operands: tuple[TensorType, ...], *, start: int, stop: int) -> Self:  # type: ignore[override]
+        channels = operands[0].shape[0]
+        if start < 0:
+            raise OpError(f"`start` must be at least 0, not {start}", "start")
+        if not start < stop <= channels:
+            raise OpError(
+                f"`stop` must lie above `start` and within {channels} channels, not be {stop}",
+                "stop",
+            )
+        return cls(start, stop)
+
+    def result(self, *operands: TensorType) -> TensorType:
+        channels, *size = operands[0].shape
+        if self.stop > channels:
+            raise OpError(f"channel {self.stop - 1} is asked for of {channels}")
+        return TensorType((self.stop - self.start, *size), operands[0].dtype)
+
+
+@dataclass(frozen=True)
+class ChannelShuffle(Op):
+    """Channels of `groups` groups taken in turn, one of each (Zhang et al. 2017).
+
+    As torch.nn.ChannelShuffle: channel `g * n + i` of G groups of n becomes channel `i * G + g`.
+    """
+
+    name: ClassVar[str] = "channel_shuffle"
+    groups: int
+
+    @classmethod
+    def place(cls, operands: tuple[TensorType, ...], *, groups: int) -> Self:  # type: ignore[override]
+        channels, _, _ = require_map(operands[0], cls.name)
+        require_positive(groups, "groups")
+        if channels % groups:
+            raise OpError(
+                f"{channels} channels cannot be split into {groups} groups",
+                "groups",
+                advice=f"{channels} is divisible by {divisors(channels)}",
+            )
+        return cls(groups)
+
+    def order(self, channels: int) -> list[int]:
+        """For every output channel the input channel it is."""
+        each = channels // self.groups
+        return [group * each + i for i in range(each) for group in range(self.groups)]
+
+    def result(self, *operands: TensorType) -> TensorType:
+        return operands[0]
+
+
+@dataclass(frozen=True)
+class Pad(Op):
+    """`by` pixels of a constant around a map, rows above and below, columns left and right."""
+
+    name: ClassVar[str] = "pad"
+    by: Size
+    value: float = 0.0
+
+    @classmethod
+    def place(cls, operands: tuple[TensorType, ...], *, by: Size, value: float = 0.0) -> Self:  # type: ignore[override]
+        require_map(operands[0], cls.name)
+        if min(by) < 0:
+            raise OpError(f"`by` must be at least 0, not {min(by)}", "by")
+        return cls(by, value)
+
+    def result(self, *operands: TensorType) -> TensorType:
+        channels, height, width = require_map(operands[0], self.name)
+        extents = (height + 2 * self.by[0], width + 2 * self.by[1])
+        return TensorType((channels, *extents), operands[0].dtype)
+
+    def windows(self, operand: TensorType) -> tuple[Window, Window]:
+        return Window(start=-self.by[0]), Window(start=-self.by[1])
+
+
+@dataclass(frozen=True)
+class Upsample(Op):
+    """A map `scale` times as large, as torch.nn.Upsample with align_corners=False.
+
+    "nearest" takes for output element i input element floor(i * in / out); "bilinear" weighs the
+    two nearest on each axis, pixels being areas. Up to a given size the language's `upsample` is a
+    :class:`Resize`.
+    """
+
+    name: ClassVar[str] = "upsample"
+    scale: int
+    mode: str = "nearest"
+
+    @classmethod
+    def place(  # type: ignore[override]
+        cls,
+        operands: tuple[TensorType, ...],
+        *,
+        to: Size | None = None,
+        scale: int | None = None,
+        mode: str = "nearest",
+    ) -> Upsample | Resize:
+        require_map(operands[0], cls.name)
+        if to is not None and scale is not None:
+            raise OpError("`upsample` takes either `to` or `scale`, not both", "to")
+        if to is not None:
+            require_positive(min(to), "to")
+            return Resize(to, mode)
+        if scale is None:
+            raise OpError("`upsample` needs `to` or `scale`", advice="`upsample(scale=2)`")
+        require_positive(scale, "scale")
+        return Upsample(scale, mode)
+
+    def result(self, *operands: TensorType) -> TensorType:
+        channels, height, width = require_map(operands[0], self.name)
+        extents = (height * self.scale, width * self.scale)
+        return TensorType((channels, *extents), operands[0].dtype)
+
+    def elementwise_flops(self, operands: tuple[TensorType, ...], output: TensorType) -> int:
+        return _interpolation_flops(self.mode, output)
+
+    def windows(self, operand: TensorType) -> tuple[Window, Window]:
+        return _interpolation_windows(self.mode, operand, self.result(operand))
+
+
+@dataclass(frozen=True)
+class Resize(Op):
+    """A map of another size; `mode` as in :class:`Upsample`."""
+
+    name: ClassVar[str] = "resize"
+    to: Size
+    mode: str = "nearest"
+
+    def result(self, *operands: TensorType) -> TensorType:
+        channels, _, _ = require_map(operands[0], self.name)
+        return TensorType((channels, *self.to), operands[0].dtype)
+
+    def elementwise_flops(self, operands: tuple[TensorType, ...], output: TensorType) -> int:
+        return _interpolation_flops(self.mode, output)
+
+    def windows(self, operand: TensorType) -> tuple[Window, Window]:
+        return _interpolation_windows(self.mode, operand, self.result(operand))
+
+
+def _interpolation_flops(mode: str, output: TensorType) -> int:
+    return 0 if mode == "nearest" else 7 * output.elements  # 4 products and 3 sums
+
+
+def _interpolation_windows(
+    mode: str, operand: TensorType, output: TensorType
+) -> tuple[Window, Window]:
+    taps, start = (1, 0) if mode == "nearest" else (2, -1)
+    height, width = (
+        Window(min(taps, before), Fraction(before, after), start)
+        for before, after in zip(operand.shape[1:], output.shape[1:], strict=True)
+    )
+    return height, width

@@ -12,10 +12,13 @@ from typing import ClassVar
 
 from resnetc.diagnostics import InternalError
 from resnetc.ir import Graph, GraphEditor, Node, Parameter
-from resnetc.ir.parameters import NormScale, NormShift, ScaledRows, Value
+from resnetc.ir.parameters import NormScale, NormShift, ScaledColumns, ScaledRows, Value
 from resnetc.ir.verify import Stage
-from resnetc.ops import BatchNorm, ChannelAffine, Conv2d, Role
+from resnetc.ops import BatchNorm, ChannelAffine, Conv2d, ConvTranspose2d, Op, PixelLinear, Role
 from resnetc.passes.base import Pass
+
+_LINEAR = (Conv2d, ConvTranspose2d, PixelLinear)
+"""Ops that take a batch norm in: each output channel is a sum of products with its own weights."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,12 @@ class FoldBatchNorm(Pass):
 
     def visit(self, editor: GraphEditor, node: Node) -> None:
         graph = editor.old
-        if isinstance(node.op, Conv2d) and (norm := _only_reader(graph, node)) is not None:
-            op = replace(node.op, bias=True)
+        if isinstance(node.op, _LINEAR) and (norm := _only_reader(graph, node)) is not None:
+            op: Op = replace(node.op, bias=True)
             editor.replace(node, op, _folded(node, norm))
         elif isinstance(node.op, BatchNorm):
             source = graph[node.inputs[0]]
-            if isinstance(source.op, Conv2d) and _only_reader(graph, source) is node:
+            if isinstance(source.op, _LINEAR) and _only_reader(graph, source) is node:
                 editor.forward(node, source.id)
             else:
                 editor.replace(node, ChannelAffine(node.op.channels), _affine(node))
@@ -55,10 +58,15 @@ def _only_reader(graph: Graph, conv: Node) -> Node | None:
 
 def _folded(conv: Node, norm: Node) -> tuple[Parameter, ...]:
     weight = conv.parameters[0]
+    scaled: Value
     bias = conv.parameters[1].value if len(conv.parameters) > 1 else None
     scale, shift = _norm_values(norm, bias)
+    if isinstance(conv.op, ConvTranspose2d):
+        scaled = ScaledColumns(weight.value, scale, conv.op.groups)
+    else:
+        scaled = ScaledRows(weight.value, scale)
     return (
-        replace(weight, value=ScaledRows(weight.value, scale)),
+        replace(weight, value=scaled),
         Parameter(_sibling(weight.path, "bias"), norm.parameters[0].type, Role.BIAS, shift),
     )
 

@@ -1,13 +1,15 @@
-"""Drop what does nothing in inference."""
+"""Drop what does nothing in inference, and compute what never changes there."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from resnetc.ir import GraphEditor, Node
+from resnetc.ir import Graph, GraphEditor, Node
+from resnetc.ir.parameters import Standardized
 from resnetc.ir.verify import Stage
+from resnetc.ops import AdaptiveAvgPool, Dropout, DropPath, Identity, WsConv2d
 from resnetc.passes.base import Pass
 
 _MERGES = frozenset({"add", "mul", "concat"})
@@ -15,20 +17,30 @@ _MERGES = frozenset({"add", "mul", "concat"})
 
 @dataclass(frozen=True)
 class ForInference(Pass):
-    """Readers of an identity, a dropout or a merge of one operand read that operand instead.
+    """What makes a network one for inference, a node at a time.
 
-    Auxiliary outputs go, and the heads that only they need.
+    Readers of an identity, a dropout, a pool to the size that is there, or a merge of one operand
+    read that operand instead. A convolution with weight standardization becomes a plain one: its
+    weight's value is the standardized one, computed when an artefact is written.
     """
 
     name: ClassVar[str] = "for_inference"
     stages: ClassVar[Mapping[Stage, Stage]] = {Stage.SOURCE: Stage.INFERENCE}
 
     def visit(self, editor: GraphEditor, node: Node) -> None:
-        alone = node.op.name in _MERGES and len(node.inputs) == 1
-        if alone or node.op.name in ("identity", "dropout"):
+        if _does_nothing(editor.old, node):
             editor.forward(node, node.inputs[0])
+        elif isinstance(node.op, WsConv2d):
+            weight, *bias = node.parameters
+            value = Standardized(weight.value, node.op.eps)
+            editor.replace(node, node.op.plain, (replace(weight, value=value), *bias))
         else:
             editor.keep(node)
 
-    def leave(self, editor: GraphEditor) -> None:
-        editor.drop_aux()
+
+def _does_nothing(graph: Graph, node: Node) -> bool:
+    if node.op.name in _MERGES:
+        return len(node.inputs) == 1
+    if isinstance(node.op, AdaptiveAvgPool):
+        return node.op.to == graph[node.inputs[0]].type.shape[1:]
+    return isinstance(node.op, Identity | Dropout | DropPath)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import onnx
 from onnx import GraphProto, ModelProto, StringStringEntryProto, helper
 
-from resnetc.backends.onnx.emit import ELEMENT_TYPES, Emission, Initializer, emit
+from resnetc.backends.onnx.emission import ELEMENT_TYPES, Emission, Initializer
+from resnetc.backends.onnx.emit import emit
 from resnetc.backends.onnx.options import OnnxOptions
 from resnetc.diagnostics import InternalError
 from resnetc.ir import Graph
@@ -38,7 +39,7 @@ def build_skeleton(
     `provenance` is added to the file's metadata, each key behind "resnetc.".
     """
     lowered = lower_for_inference(graph, fold=options.fold, dtype=options.dtype).graph
-    emission = emit(lowered, options.batch)
+    emission = emit(lowered, options.batch, options.version)
     model = helper.make_model(
         _graph_proto(emission),
         producer_name=PRODUCER,

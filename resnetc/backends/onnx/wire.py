@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from onnx import GraphProto, ModelProto, TensorProto
 
-from resnetc.backends.onnx.emit import ELEMENT_TYPES, Initializer
+from resnetc.backends.onnx.emission import ELEMENT_TYPES, Initializer
 from resnetc.backends.onnx.model import Skeleton
 from resnetc.diagnostics import InternalError
 

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from resnetc.backends.torch.emitters import EMITTERS
 from resnetc.backends.torch.names import MODULE_ATTRIBUTES, Namespace, is_attribute
 from resnetc.backends.torch.programs import Member, Program, Step
 from resnetc.backends.torch.terms import LayerHead, Leaf, Ref, Value
@@ -38,9 +39,9 @@ class Parameter:
 
     @property
     def annotation(self) -> str:
-        kinds = {type(value) for value in self.row if value is not None}
-        names = {bool: "bool", int: "int", float: "float", str: "str", tuple: "tuple[int, int]"}
-        return " | ".join(name for kind, name in names.items() if kind in kinds)
+        kinds = {_type_name(value) for value in self.row if value is not None}
+        order = ("bool", "int", "float", "str")
+        return " | ".join([name for name in order if name in kinds] + sorted(kinds - {*order}))
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,14 @@ class BlockClass:
             Leaf(_argument(parameter, instance), parameter.name, parameter.kind)
             for parameter in self.parameters
         )
+
+
+def _type_name(value: Value) -> str:
+    if not isinstance(value, tuple):
+        return type(value).__name__
+    if all(isinstance(number, int) for number in value):
+        return f"tuple[{', '.join(['int'] * len(value))}]"
+    return "tuple[float, ...]"
 
 
 def _argument(parameter: Parameter, instance: int) -> Value:
@@ -274,6 +283,7 @@ def _options(
         # The members of an extended layer are no attributes, so none of them can mark the part.
         marker = None if extends else next(filter(is_attribute, members), None)
         whole = marker is not None and len(members) == cut[1] - cut[0] == 1
+        whole = whole and not _is_parameter(family.base, members)
         name = space.claim(_option_name(family.base.steps[slice(*cut)], members))
         condition = _condition(present, parameters)
         if condition is None:
@@ -281,6 +291,12 @@ def _options(
             condition = name
         options.append(Option(cut, members, marker, whole, name, condition))
     return tuple(options), flags
+
+
+def _is_parameter(program: Program, members: tuple[str, ...]) -> bool:
+    """Whether a part's one member is a parameter, which is no call."""
+    heads = (member.term.head for member in program.members if member.path == members)
+    return any(isinstance(head, LayerHead) and EMITTERS[head.op].parameter for head in heads)
 
 
 def _option_name(steps: tuple[Step, ...], members: tuple[str, ...]) -> str:

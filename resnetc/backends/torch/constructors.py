@@ -58,6 +58,17 @@ def _is_default(argument: Argument, leaf: Leaf) -> bool:
     return argument.default is not None and leaf.value == argument.default
 
 
+def _new_parameter(channels: Expression, start: Expression) -> Expression:
+    """One number for each channel of a map."""
+    shape = Text(f"({channels.flat()}, 1, 1)")
+    return Call("nn.Parameter", (Call("torch.full", (shape, start)),))
+
+
+def is_parameter(term: Term) -> bool:
+    """Whether a member is a parameter and no module."""
+    return isinstance(term.head, LayerHead) and EMITTERS[term.head.op].parameter
+
+
 class Constructors:
     """Writes calls that make layers and blocks; `classes` are the emitted ones by number."""
 
@@ -69,6 +80,8 @@ class Constructors:
         match term.head:
             case LayerHead(op):
                 arguments = layer_arguments(term)
+                if EMITTERS[op].parameter:
+                    return _new_parameter(*arguments)
                 scaled = any(a.flat().startswith("gamma=") for a in arguments)
                 return Call("scaled_norm" if scaled else EMITTERS[op].module, arguments)
             case BlockHead(number):
@@ -119,6 +132,7 @@ class Registry:
         self._constructors = constructors
         self._terms = {member.path: member.term for member in block.program.members}
         self._layers = {p for p, term in self._terms.items() if isinstance(term.head, LayerHead)}
+        self._parameters = {p for p, term in self._terms.items() if is_parameter(term)}
         self._lists = self._find_lists()
         self._optional = {name: o for o in block.options for name in o.members}
         self._done: set[Path | Option] = {()}
@@ -190,12 +204,14 @@ class Registry:
         quoted = json.dumps(name, ensure_ascii=False)
         if path[:-1] in self._layers or name in MODULE_ATTRIBUTES or name[:1] in ("", "_"):
             # The one place that no attribute of torch's own can stand before.
-            place = f"{above}._modules[{quoted}]"
+            held = "_parameters" if path in self._parameters else "_modules"
+            place = f"{above}.{held}[{quoted}]"
             return _Target(f"{place} = ", "", place)
         if is_attribute(name):
             return _Target(f"{above}.{name} = ", "", f"{above}.{name}")
         access = f"getattr({above}, {quoted})"
-        return _Target(f"{above}.add_module({quoted}, ", ")", access)
+        add = "register_parameter" if path in self._parameters else "add_module"
+        return _Target(f"{above}.{add}({quoted}, ", ")", access)
 
     def _find_lists(self) -> dict[Path, int]:
         """Paths without a layer whose children are layers called 0, 1, 2, ...: how many."""
@@ -211,4 +227,5 @@ class Registry:
             if path not in self._terms
             and names == [str(index) for index in range(len(names))]
             and all((*path, name) in self._terms for name in names)
+            and not any((*path, name) in self._parameters for name in names)
         }

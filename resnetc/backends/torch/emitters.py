@@ -11,26 +11,52 @@ from resnetc.backends.torch.layout import Call, Chain, Expression, ListOf, Text,
 from resnetc.backends.torch.terms import LayerHead, Leaf, Term, Value
 from resnetc.diagnostics import UsageError
 from resnetc.ops import (
+    AdaptiveAvgPool,
     Add,
+    Affine,
     AvgPool,
     BatchNorm,
+    BlurPool,
     Cast,
     ChannelAffine,
+    ChannelConv1d,
+    ChannelScale,
+    ChannelShuffle,
     Concat,
     Conv2d,
+    ConvTranspose2d,
     Dropout,
+    DropPath,
     Flatten,
+    Gelu,
     GlobalAvgPool,
+    GroupNorm,
+    Hardsigmoid,
+    Hardswish,
     Identity,
     Input,
+    LayerNorm,
+    LeakyRelu,
     Linear,
     MaxPool,
     Mul,
     Op,
+    Pad,
     PadChannels,
+    PixelLayerNorm,
+    PixelLinear,
+    RadixSoftmax,
     Relu,
+    Relu6,
+    Resize,
     Sigmoid,
+    Silu,
+    SliceChannels,
+    Softmax,
     Subsample,
+    Tanh,
+    Upsample,
+    WsConv2d,
 )
 from resnetc.shapes import TensorType
 
@@ -57,12 +83,15 @@ class Emitter:
     """How an op is written. `module` is the class to construct, empty where there is none;
     `call` makes the expression in `forward` of operands and arguments, None where a module must
     hold parameters. An op that may overwrite its operand takes `inplace=True` as a last argument.
+    A `parameter` is one number for each channel, by which the operand is multiplied: a member that
+    is no module.
     """
 
     module: str
     arguments: tuple[Argument, ...] = ()
     call: Callable[[Expressions, Expressions], Expression] | None = None
     inplace: bool = False
+    parameter: bool = False
 
 
 def _attribute(
@@ -106,8 +135,35 @@ def _function(name: str, *fixed: str) -> Callable[[Expressions, Expressions], Ex
     return call
 
 
-def _dropout(operands: Expressions, arguments: Expressions) -> Expression:
-    return Call("F.dropout", (*operands, *arguments, Text("training=self.training")))
+def _in_training(name: str) -> Callable[[Expressions, Expressions], Expression]:
+    """A call of what does something in training only."""
+
+    def call(operands: Expressions, arguments: Expressions) -> Expression:
+        return Call(name, (*operands, *arguments, Text("training=self.training")))
+
+    return call
+
+
+def _slice(operands: Expressions, arguments: Expressions) -> Expression:
+    start, stop = (argument.flat() for argument in arguments)
+    spaced = f"{start} : {stop}" if "." in start + stop else f"{start}:{stop}"
+    return Text(f"{as_operand(operands[0])}[:, {spaced}]")
+
+
+def _one_or_all(attribute: str, keyword: str, default: float) -> Argument:
+    """Constants: a number where there is one, else a tuple of one for each channel."""
+
+    def read(op: Op, operand: TensorType) -> Value:
+        numbers: tuple[float, ...] = getattr(op, attribute)
+        return numbers[0] if len(numbers) == 1 else numbers
+
+    return Argument(attribute, read, attribute, keyword, default)
+
+
+def _edges(op: Pad, operand: TensorType) -> Value:
+    """Padding in torch's order: left, right, top, bottom."""
+    rows, columns = op.by
+    return columns, columns, rows, rows
 
 
 def _subsample(operands: Expressions, arguments: Expressions) -> Expression:
@@ -129,6 +185,23 @@ def _concat(operands: Expressions, arguments: Expressions) -> Expression:
 
 _STRIDE = _attribute("stride", keyword="stride", default=1)
 _BIAS = _attribute("bias", keyword="bias", default=True)
+_CONVOLUTION = (
+    _channels("in_channels", "in_channels"),
+    _channels("out_channels", "out_channels"),
+    _attribute("kernel"),
+    _STRIDE,
+    _attribute("pad", keyword="padding", default=0),
+    _attribute("dilation", keyword="dilation", default=1),
+    _attribute("groups", keyword="groups", default=1),
+    _BIAS,
+)
+_FEATURES = (
+    _channels("in_features", "in_features"),
+    _channels("out_features", "out_features"),
+    _BIAS,
+)
+_EPS = _attribute("eps", keyword="eps", default=1e-5)
+_MODE = _attribute("mode", keyword="mode", default="nearest")
 _WINDOW = (
     _attribute("kernel"),
     # A pool's stride is its kernel in torch unless it is said, so it is always said.
@@ -145,41 +218,61 @@ REFUSED: Mapping[type[Op], str] = {
 EMITTERS: Mapping[type[Op], Emitter] = complete_table(
     "torch",
     {
-        Conv2d: Emitter(
-            "nn.Conv2d",
-            (
-                _channels("in_channels", "in_channels"),
-                _channels("out_channels", "out_channels"),
-                _attribute("kernel"),
-                _STRIDE,
-                _attribute("pad", keyword="padding", default=0),
-                _attribute("dilation", keyword="dilation", default=1),
-                _attribute("groups", keyword="groups", default=1),
-                _BIAS,
-            ),
+        Conv2d: Emitter("nn.Conv2d", _CONVOLUTION),
+        WsConv2d: Emitter(
+            "WsConv2d", (*_CONVOLUTION, _attribute("eps", keyword="eps", default=1e-6))
         ),
-        Linear: Emitter(
-            "nn.Linear",
-            (
-                _channels("in_features", "in_features"),
-                _channels("out_features", "out_features"),
-                _BIAS,
-            ),
+        ConvTranspose2d: Emitter(
+            "nn.ConvTranspose2d", tuple(a for a in _CONVOLUTION if a.name != "dilation")
         ),
+        ChannelConv1d: Emitter("ChannelConv1d", (_attribute("kernel"),)),
+        Linear: Emitter("nn.Linear", _FEATURES),
+        PixelLinear: Emitter("PixelLinear", _FEATURES),
         BatchNorm: Emitter(
             "nn.BatchNorm2d",
             (
                 _channels("channels"),
-                _attribute("eps", keyword="eps", default=1e-5),
+                _EPS,
                 _attribute("momentum", keyword="momentum", default=0.1),
                 _attribute("gamma", keyword="gamma", default=1.0),
             ),
         ),
+        LayerNorm: Emitter("nn.LayerNorm", (_channels("channels"), _EPS)),
+        PixelLayerNorm: Emitter("PixelLayerNorm", (_channels("channels"), _EPS)),
+        GroupNorm: Emitter("nn.GroupNorm", (_attribute("groups"), _channels("channels"), _EPS)),
+        ChannelScale: Emitter(
+            "nn.Parameter", (_channels("channels"), _attribute("init")), parameter=True
+        ),
         ChannelAffine: Emitter("ChannelAffine", (_channels("channels"),)),
         Relu: Emitter("nn.ReLU", call=_function("F.relu"), inplace=True),
+        Relu6: Emitter("nn.ReLU6", call=_function("F.relu6")),
+        LeakyRelu: Emitter(
+            "nn.LeakyReLU", (_attribute("slope", default=0.01),), _function("F.leaky_relu")
+        ),
+        Silu: Emitter("nn.SiLU", call=_function("F.silu")),
+        Gelu: Emitter("nn.GELU", call=_function("F.gelu")),
+        Hardswish: Emitter("nn.Hardswish", call=_function("F.hardswish")),
+        Hardsigmoid: Emitter("nn.Hardsigmoid", call=_function("F.hardsigmoid")),
         Sigmoid: Emitter("nn.Sigmoid", call=_function("torch.sigmoid")),
+        Tanh: Emitter("nn.Tanh", call=_function("torch.tanh")),
+        Softmax: Emitter(
+            "nn.Softmax",
+            (Argument("dim", lambda op, operand: 1, "dim"),),
+            _function("torch.softmax"),
+        ),
+        RadixSoftmax: Emitter(
+            "RadixSoftmax",
+            (_attribute("radix"), _attribute("groups", default=1)),
+            _function("radix_softmax"),
+        ),
         Identity: Emitter("nn.Identity"),
-        Dropout: Emitter("nn.Dropout", (_attribute("p"),), _dropout),
+        Dropout: Emitter("nn.Dropout", (_attribute("p"),), _in_training("F.dropout")),
+        DropPath: Emitter("DropPath", (_attribute("p"),), _in_training("drop_path")),
+        Affine: Emitter(
+            "Affine",
+            (_one_or_all("scale", "", 1.0), _one_or_all("shift", "shift", 0.0)),
+            _function("affine"),
+        ),
         MaxPool: Emitter("nn.MaxPool2d", _WINDOW, _function("F.max_pool2d")),
         AvgPool: Emitter(
             "nn.AvgPool2d",
@@ -191,7 +284,36 @@ EMITTERS: Mapping[type[Op], Emitter] = complete_table(
             (Argument("size", lambda op, operand: 1, "size"),),
             _function("F.adaptive_avg_pool2d"),
         ),
+        AdaptiveAvgPool: Emitter(
+            "nn.AdaptiveAvgPool2d",
+            (_attribute("to", "size"),),
+            _function("F.adaptive_avg_pool2d"),
+        ),
+        BlurPool: Emitter(
+            "BlurPool", (_attribute("kernel"), _attribute("stride")), _function("blur_pool")
+        ),
+        Upsample: Emitter(
+            "nn.Upsample",
+            (_attribute("scale", keyword="scale_factor"), _MODE),
+            _function("F.interpolate"),
+        ),
+        Resize: Emitter(
+            "nn.Upsample", (_attribute("to", "size"), _MODE), _function("F.interpolate")
+        ),
         Flatten: Emitter("nn.Flatten", call=_function("torch.flatten", "1")),
+        SliceChannels: Emitter(
+            "SliceChannels",
+            (_attribute("start", kind="channels"), _attribute("stop", kind="channels")),
+            _slice,
+        ),
+        ChannelShuffle: Emitter(
+            "nn.ChannelShuffle", (_attribute("groups"),), _function("F.channel_shuffle")
+        ),
+        Pad: Emitter(
+            "nn.ConstantPad2d",
+            (Argument("padding", _edges, "edges"), _attribute("value", keyword="value")),
+            _function("F.pad"),
+        ),
         Subsample: Emitter(
             "Subsample",
             tuple(_attribute("stride", kind="stride", axis=axis) for axis in (0, 1)),

@@ -13,18 +13,30 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from resnetc.backends.torch.classes import BlockClass, Option
-from resnetc.backends.torch.constructors import layer_arguments
+from resnetc.backends.torch.constructors import is_parameter, layer_arguments
 from resnetc.backends.torch.emitters import EMITTERS
-from resnetc.backends.torch.layout import WIDTH, Call, Choice, Expression, Text, lines
+from resnetc.backends.torch.layout import WIDTH, Call, Chain, Choice, Expression, Text, lines
 from resnetc.backends.torch.names import is_variable
 from resnetc.backends.torch.programs import Path, Step
 from resnetc.backends.torch.terms import LayerHead
-from resnetc.ops import Add, Concat, Mul, Op, Relu
+from resnetc.ops import (
+    Activation,
+    Add,
+    Concat,
+    Hardsigmoid,
+    Mul,
+    Op,
+    RadixSoftmax,
+    Sigmoid,
+    Softmax,
+    Tanh,
+)
 
 _DEEPEST = 3
 """So many calls are nested in one another at most."""
 
 _MERGES = (Add, Mul, Concat)
+_GATES = (Sigmoid, Hardsigmoid, Tanh, Softmax, RadixSoftmax)
 
 
 @dataclass(frozen=True)
@@ -73,6 +85,7 @@ class Forward:
         self._commented = commented
         terms = {member.path: member.term for member in block.program.members}
         self._layers = {p for p, term in terms.items() if isinstance(term.head, LayerHead)}
+        self._parameters = {p for p, term in terms.items() if is_parameter(term)}
 
     def lines(
         self,
@@ -128,6 +141,8 @@ class Forward:
         assert unit.step is not None
         if unit.step.member is not None:
             access = self._access[unit.step.member] if unit.step.member else "super().forward"
+            if unit.step.member in self._parameters:
+                return Chain("*", (*operands, Text(access)))
             return Call(access, operands)
         term = unit.step.term
         assert term is not None
@@ -145,6 +160,11 @@ class Forward:
     def comment(self, unit: _Unit) -> str:
         note = unit.step.note if unit.step is not None and self._commented else ""
         return f"  # {note}" if note else ""
+
+
+def _is_activation(op: type[Op] | None) -> bool:
+    """Whether an op ends a statement; a gate reads well inside the product that it is for."""
+    return op is not None and issubclass(op, Activation) and op not in _GATES
 
 
 def _dict(names: Sequence[str], values: Iterable[Expression]) -> str:
@@ -238,8 +258,10 @@ class _Body:
         if reader.overwritten == value:
             return False
         if reader.op in _MERGES:
-            return unit.op is not Relu
-        ends_statement = unit.op in (Relu, *_MERGES) or self._forward.is_block(unit)
+            return not _is_activation(unit.op)
+        ends_statement = (
+            _is_activation(unit.op) or unit.op in _MERGES or self._forward.is_block(unit)
+        )
         return not ends_statement and not self._forward.is_block(reader)
 
     def _find_last_reads(self) -> dict[int, int]:

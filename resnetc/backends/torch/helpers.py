@@ -49,6 +49,145 @@ class ChannelAffine(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x * self.weight[:, None, None] + self.bias[:, None, None]
 ''',
+    "WsConv2d": '''\
+class WsConv2d(nn.Conv2d):
+    """A convolution whose filters have mean 0 and variance 1 (Qiao et al., arXiv 1903.10520)."""
+
+    def __init__(self, *sizes: int | tuple[int, int], eps: float = 1e-6, **options: int):
+        super().__init__(*sizes, **options)
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        variance, mean = torch.var_mean(self.weight, (1, 2, 3), correction=0, keepdim=True)
+        weight = (self.weight - mean) / torch.sqrt(variance + self.eps)
+        return self._conv_forward(x, weight, self.bias)
+''',
+    "ChannelConv1d": '''\
+class ChannelConv1d(nn.Conv1d):
+    """One filter along the channels of a Cx1x1 map (Wang et al., arXiv 1910.03151)."""
+
+    def __init__(self, kernel: int):
+        super().__init__(1, 1, kernel, padding=kernel // 2, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.flatten(1)[:, None]).view_as(x)
+''',
+    "PixelLinear": '''\
+class PixelLinear(nn.Linear):
+    """A linear layer over the channels of every pixel."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight[:, :, None, None], self.bias)
+''',
+    "PixelLayerNorm": '''\
+class PixelLayerNorm(nn.LayerNorm):
+    """Layer normalization over the channels of every pixel."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+''',
+    "drop_path": '''\
+def drop_path(x: Tensor, p: float, training: bool) -> Tensor:
+    """Drop samples with probability p: stochastic depth (Huang et al., arXiv 1603.09382)."""
+    if p == 0 or not training:
+        return x
+    kept = x.new_empty(x.shape[0], *[1] * (x.ndim - 1)).bernoulli_(1 - p)
+    return x * kept / (1 - p if p < 1 else 1)
+''',
+    "DropPath": '''\
+class DropPath(nn.Module):
+    """`drop_path` as a layer."""
+
+    def __init__(self, p: float):
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        return drop_path(x, self.p, self.training)
+''',
+    "affine": '''\
+def affine(
+    x: Tensor, scale: float | tuple[float, ...] = 1.0, shift: float | tuple[float, ...] = 0.0
+) -> Tensor:
+    """x * scale + shift with constants: one of each, or one for each channel."""
+    axes = (-1, *[1] * (x.ndim - 2))
+    if isinstance(scale, tuple):
+        x = x * x.new_tensor(scale).view(axes)
+    elif scale != 1:
+        x = x * scale
+    if isinstance(shift, tuple):
+        return x + x.new_tensor(shift).view(axes)
+    return x + shift
+''',
+    "Affine": '''\
+class Affine(nn.Module):
+    """`affine` as a layer."""
+
+    def __init__(
+        self, scale: float | tuple[float, ...] = 1.0, shift: float | tuple[float, ...] = 0.0
+    ):
+        super().__init__()
+        self.scale = scale
+        self.shift = shift
+
+    def forward(self, x: Tensor) -> Tensor:
+        return affine(x, self.scale, self.shift)
+''',
+    "SliceChannels": '''\
+class SliceChannels(nn.Module):
+    """Channels from `start` up to `stop`."""
+
+    def __init__(self, start: int, stop: int):
+        super().__init__()
+        self.start = start
+        self.stop = stop
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, self.start : self.stop]
+''',
+    "blur_pool": '''\
+def blur_pool(x: Tensor, kernel: int, stride: int | tuple[int, int]) -> Tensor:
+    """Binomial blur with reflected edges, and a stride (Zhang, arXiv 1904.11486)."""
+    high, wide = (stride, stride) if isinstance(stride, int) else stride
+    rows, columns = (high + kernel - 2) // 2, (wide + kernel - 2) // 2
+    binomial = [math.comb(kernel - 1, i) / 2 ** (kernel - 1) for i in range(kernel)]
+    line = x.new_tensor(binomial)
+    weight = torch.outer(line, line).expand(x.shape[1], 1, kernel, kernel)
+    x = F.pad(x, (columns, columns, rows, rows), mode="reflect")
+    return F.conv2d(x, weight, stride=stride, groups=x.shape[1])
+''',
+    "BlurPool": '''\
+class BlurPool(nn.Module):
+    """`blur_pool` as a layer."""
+
+    def __init__(self, kernel: int, stride: int | tuple[int, int]):
+        super().__init__()
+        self.kernel = kernel
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        return blur_pool(x, self.kernel, self.stride)
+''',
+    "radix_softmax": '''\
+def radix_softmax(x: Tensor, radix: int, groups: int = 1) -> Tensor:
+    """Softmax among the splits of every group, splits first (Zhang et al., arXiv 2004.08955)."""
+    if radix == 1:
+        return torch.sigmoid(x)
+    splits = x.view(x.shape[0], groups, radix, -1).transpose(1, 2)
+    return torch.softmax(splits, 1).reshape(x.shape)
+''',
+    "RadixSoftmax": '''\
+class RadixSoftmax(nn.Module):
+    """`radix_softmax` as a layer."""
+
+    def __init__(self, radix: int, groups: int = 1):
+        super().__init__()
+        self.radix = radix
+        self.groups = groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        return radix_softmax(x, self.radix, self.groups)
+''',
     "scaled_norm": '''\
 def scaled_norm(channels: int, gamma: float, **options: float) -> nn.BatchNorm2d:
     """A batch norm whose scales start at `gamma`."""
@@ -64,6 +203,6 @@ def helpers_for(source: str) -> Iterator[str]:
     needed: set[str] = set()
     for name in reversed(HELPERS):
         calling = [source, *(HELPERS[n] for n in needed)]
-        if any(re.search(rf"\b{name}\(", text) for text in calling):
+        if any(re.search(rf"\b{name}(?:\(|\):)", text) for text in calling):
             needed.add(name)
     return (text for name, text in HELPERS.items() if name in needed)

@@ -13,7 +13,7 @@ from torch import nn
 from resnetc.backends.torch.source import emit_source, factory_name
 from resnetc.diagnostics import InternalError
 from resnetc.ir import Graph, Node, Parameter
-from resnetc.ops import BatchNorm, Conv2d, Role
+from resnetc.ops import Role
 from resnetc.recipes import HeNormal
 
 
@@ -97,15 +97,12 @@ def _draw(held: torch.Tensor, deviation: float, generator: torch.Generator) -> N
         held.copy_(drawn)
 
 
-def _fan(node: Node, weight: Parameter, init: HeNormal) -> int:
+def _fan(node: Node, weight: Parameter, init: HeNormal) -> float:
     """Inputs, or outputs, that one number of the layer's output, or input, is connected to."""
-    out, inside, *taps = weight.type.shape
-    if isinstance(node.op, Conv2d) and init.fan == "out":
-        return out // node.op.groups * math.prod(taps)
-    return inside * math.prod(taps)
+    return node.op.fan(weight.type, out=init.fan == "out")
 
 
 def _start(node: Node, parameter: Parameter) -> float:
     if parameter.role is Role.SCALE:
-        return node.op.gamma if isinstance(node.op, BatchNorm) else 1.0
+        return node.op.initial_scale
     return 1.0 if parameter.role is Role.VARIANCE else 0.0

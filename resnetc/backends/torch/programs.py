@@ -127,7 +127,9 @@ class Programs:
         if isinstance(item, Module):
             return item.reads[0] if len(item.reads) == len(item.results) == 1 else None
         operands = self._values.operands(item)
-        return operands[0] if len(operands) == 1 and EMITTERS[type(item.op)].module else None
+        emitter = EMITTERS[type(item.op)]
+        callable_ = emitter.module and not emitter.parameter
+        return operands[0] if len(operands) == 1 and callable_ else None
 
     def _item_term(self, module: Module, item: Node | Module) -> Term:
         if isinstance(item, Module):

@@ -19,6 +19,7 @@ from resnetc.backends.torch.tree import Module, module_tree
 from resnetc.backends.torch.values import Values
 from resnetc.backends.torch.variants import families
 from resnetc.ir import Graph
+from resnetc.ops import ChannelConv1d, ConvTranspose2d
 from resnetc.recipes import HeNormal
 from resnetc.version import __version__
 
@@ -38,7 +39,7 @@ def emit_source(graph: Graph, init: HeNormal | None = None) -> str:
     classes = writer.classes()
     body = "\n\n".join(writer.class_source(block) for block in classes)
     factory = writer.factory_source(classes[-1])
-    start = _initialise_source(init or HeNormal())
+    start = _initialise_source(graph, init or HeNormal())
     text = "\n\n".join([*helpers_for(body), body, start, factory])
     return f"{writer.header()}\n{_imports(text)}\n\n{text}"
 
@@ -220,6 +221,8 @@ def _one_line(text: str) -> str:
 def _imports(body: str) -> str:
     """The imports that a body needs."""
     found = []
+    if re.search(r"\bmath\.", body):
+        found += ["import math", ""]
     if re.search(r"\btorch\.", body):
         found.append("import torch")
     if re.search(r"\bF\.", body):
@@ -227,20 +230,32 @@ def _imports(body: str) -> str:
     return "\n".join([*found, "from torch import Tensor, nn"]) + "\n"
 
 
-_FAN_OUT = """
-            if isinstance(module, nn.Conv2d):
-                fan = module.weight[:, 0].numel() // module.groups"""
-
-
-def _initialise_source(init: HeNormal) -> str:
+def _initialise_source(graph: Graph, init: HeNormal) -> str:
     """What `live.initialise` does, in the file's own words; norms start right by themselves."""
+    ops = {type(node.op) for node in graph}
+    held = ["nn.Conv2d", "nn.Linear"]
+    held += ["nn.Conv1d"] if ChannelConv1d in ops else []
+    held += ["nn.ConvTranspose2d"] if ConvTranspose2d in ops else []
     linear = ", of linear layers fan in" if init.fan == "out" else ""
+    lines = ["            fan = module.weight[0].numel()"]
+    if init.fan == "out":
+        lines += [
+            "            if isinstance(module, nn.Conv2d):",
+            "                fan = module.weight[:, 0].numel() // module.groups",
+        ]
+    if init.fan == "in" and "nn.ConvTranspose2d" in held:
+        lines += [
+            "            if isinstance(module, nn.ConvTranspose2d):",
+            "                fan = module.weight[:, 0].numel() / module.groups",
+            "                fan /= module.stride[0] * module.stride[1]",
+        ]
+    body = "\n".join(lines)
     return f'''\
 def initialise(network: nn.Module) -> None:
     """Weights from N(0, 2 / fan {init.fan}){linear}; biases 0 (He et al., arXiv 1502.01852)."""
     for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            fan = module.weight[0].numel(){_FAN_OUT if init.fan == "out" else ""}
+        if isinstance(module, {" | ".join(held)}):
+{body}
             nn.init.normal_(module.weight, std=(2 / fan) ** 0.5)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from resnetc.ops import Op
 
-Value = int | float | bool | str | tuple[int, int]
+Value = int | float | bool | str | tuple[float, ...]
 Shape = Hashable
 
 

@@ -42,11 +42,13 @@ class Module:
 def module_path(node: Node) -> str | None:
     """Path of the module that holds a node's parameters; None for a node without any.
 
+    What is one parameter and no module stands there itself.
+
     Raises InternalError when the parameters do not lie in one module under their op's names.
     """
     found = None
     for parameter, spec in zip(node.parameters, node.op.parameters(), strict=True):
-        module, _, name = parameter.path.rpartition(".")
+        module, _, name = parameter.path.rpartition(".") if spec.name else (parameter.path, "", "")
         if name != spec.name or found not in (None, module):
             raise InternalError(f"{parameter.path} of {node.name} is not a torch layer's parameter")
         found = module

@@ -10,15 +10,23 @@ from resnetc.ops import (
     Add,
     BatchNorm,
     ChannelAffine,
+    ChannelScale,
     Concat,
     Conv2d,
+    ConvTranspose2d,
+    GroupNorm,
     Identity,
     Input,
+    LayerNorm,
     Linear,
     Mul,
 )
 
-_WRITABLE = (Conv2d, Linear, BatchNorm, ChannelAffine, Add, Mul, Concat)
+_WRITABLE = (
+    *(Conv2d, ConvTranspose2d, Linear),
+    *(BatchNorm, GroupNorm, LayerNorm, ChannelAffine, ChannelScale),
+    *(Add, Mul, Concat),
+)
 """Ops whose output in torch is a tensor of its own that their backward does not read.
 
 Not `subsample`, `flatten` and, in evaluation, `dropout`: they are views or the operand itself.

@@ -1,0 +1,147 @@
+"""The growing ONNX graph, and how an op's nodes are put into it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from onnx import NodeProto, TensorProto, ValueInfoProto, helper
+
+from resnetc.backends.onnx.options import DEFAULT_OPSET
+from resnetc.diagnostics import InternalError
+from resnetc.ir import Graph, Node, NodeId, Parameter
+from resnetc.ir.parameters import numpy_dtype
+from resnetc.ops import Op
+from resnetc.passes.base import unused_name
+from resnetc.shapes import DType, TensorType
+
+T = TypeVar("T", bound=Op)
+
+ELEMENT_TYPES: Mapping[DType, int] = {
+    DType.F32: TensorProto.FLOAT,
+    DType.F16: TensorProto.FLOAT16,
+    DType.BF16: TensorProto.BFLOAT16,
+    DType.F64: TensorProto.DOUBLE,
+    DType.I64: TensorProto.INT64,
+}
+BATCH = "N"
+"""Name of a dynamic batch."""
+
+
+@dataclass(frozen=True)
+class Initializer:
+    """A parameter as an initializer: its name is the parameter's path, `dims` its shape here."""
+
+    parameter: Parameter
+    dims: tuple[int, ...]
+
+    @property
+    def bytes(self) -> int:
+        return self.parameter.type.bytes
+
+
+@dataclass
+class Emission:
+    """The growing ONNX graph. Tensors are called like the nodes that give them."""
+
+    graph: Graph
+    batch: int | None = None
+    opset: int = DEFAULT_OPSET
+    nodes: list[NodeProto] = field(default_factory=list)
+    initializers: list[Initializer] = field(default_factory=list)
+    constants: list[TensorProto] = field(default_factory=list)
+    tensors: dict[NodeId, str] = field(default_factory=dict)
+    _taken: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._taken = {*self.graph.parameters, *self.graph.outputs}
+        for name, node_id in self.graph.outputs.items():
+            if self.graph[node_id].op.name != "input":
+                self.tensors.setdefault(node_id, name)
+        for node in self.graph:
+            if node.id not in self.tensors:
+                self.tensors[node.id] = self._fresh(node.name)
+
+    def _fresh(self, wanted: str) -> str:
+        name = unused_name(self._taken, wanted)
+        self._taken.add(name)
+        return name
+
+    def operands(self, node: Node) -> list[str]:
+        return [self.tensors[operand] for operand in node.inputs]
+
+    def add(self, kind: str, node: Node, inputs: Sequence[str], **attributes: Any) -> None:
+        """The ONNX node that gives the graph node's tensor, and takes its name."""
+        output = self.tensors[node.id]
+        self.nodes.append(helper.make_node(kind, inputs, [output], node.name, **attributes))
+
+    def step(
+        self, kind: str, node: Node, label: str, inputs: Sequence[str], **attributes: Any
+    ) -> str:
+        """An ONNX node on the way to a graph node's tensor; returns its output's name."""
+        name = self._fresh(f"{node.name}.{label}")
+        self.nodes.append(helper.make_node(kind, inputs, [name], name, **attributes))
+        return name
+
+    def parameters(self, node: Node, count: int | None = None) -> list[str]:
+        """Names of a node's (first) parameters, which become initializers."""
+        held = node.parameters[:count]
+        self.initializers += [Initializer(p, p.type.shape) for p in held]
+        return [p.path for p in held]
+
+    def reshaped(self, parameter: Parameter, dims: tuple[int, ...]) -> str:
+        self.initializers.append(Initializer(parameter, dims))
+        return parameter.path
+
+    def operand_type(self, node: Node) -> TensorType:
+        """Type of a node's first operand."""
+        return self.graph[node.inputs[0]].type
+
+    def integers(self, node: Node, label: str, values: Sequence[int]) -> str:
+        """A constant vector of int64, for operands that are attributes in spirit."""
+        return self._constant(node, label, TensorType((len(values),), DType.I64), values)
+
+    def numbers(
+        self,
+        node: Node,
+        label: str,
+        values: Sequence[float],
+        shape: tuple[int, ...],
+        dtype: DType | None = None,
+    ) -> str:
+        """A constant of so many numbers in the node's element type, or another."""
+        return self._constant(node, label, TensorType(shape, dtype or node.type.dtype), values)
+
+    def _constant(self, node: Node, label: str, type: TensorType, values: Sequence[float]) -> str:
+        import numpy as np
+
+        name = self._fresh(f"{node.name}.{label}")
+        data = np.asarray(values, numpy_dtype(type.dtype)).tobytes()
+        element = ELEMENT_TYPES[type.dtype]
+        self.constants.append(helper.make_tensor(name, element, type.shape, data, raw=True))
+        return name
+
+    def value_info(self, name: str, type: TensorType) -> ValueInfoProto:
+        dims = [BATCH if self.batch is None else self.batch, *type.shape]
+        return helper.make_tensor_value_info(name, ELEMENT_TYPES[type.dtype], dims)
+
+
+Emitter = Callable[[Emission, Node], None]
+"""Puts one graph node's ONNX nodes into the graph."""
+
+
+def attributes(node: Node, kind: type[T]) -> T:
+    """The node's op, which must be of this kind."""
+    if not isinstance(node.op, kind):
+        raise InternalError(f"{node.name} is no {kind.name}")
+    return node.op
+
+
+def plain(kind: str, **attributes: Any) -> Emitter:
+    """An op that has an ONNX op of its own, with fixed attributes."""
+
+    def emitter(emission: Emission, node: Node) -> None:
+        emission.add(kind, node, emission.operands(node), **attributes)
+
+    return emitter
