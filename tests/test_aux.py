@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import io
+import json
 
 import numpy as np
 import onnx
 import pytest
 import torch
+from click.testing import CliRunner
 from oracle import evaluate, seeded_inputs
 from small_graphs import some_weights
 from spec_files import Folder, folder, ops, weights
 from torch import nn
 from torch_reference import assert_same_training
 
-from resnetc.analysis import cost
+from resnetc.analysis import cost, stages
 from resnetc.backends.onnx import OnnxOptions, model_bytes
 from resnetc.backends.torch import build_module, emit_source
+from resnetc.cli.info import info
 from resnetc.diagnostics import InternalError
 from resnetc.ir import Graph
 from resnetc.ir.verify import Stage, verify
@@ -311,3 +314,41 @@ def test_cost_counts_the_weights_of_heads_and_the_work_of_inference(
     for figure in ("macs", "flops", "activations", "peak_inference_bytes"):
         assert getattr(with_heads, figure) == getattr(without, figure), figure
     assert with_heads.peak_training_bytes > without.peak_training_bytes
+
+
+def test_info_shows_heads_behind_the_stages(graph: Graph) -> None:
+    rows = stages(graph)
+    assert [(row.label, row.training) for row in rows] == [
+        ("conv1", False),
+        ("layer1", False),
+        ("conv2", False),
+        ("downsample", False),
+        ("add", False),
+        ("head", False),
+        ("near", True),
+        ("deep", True),
+    ]
+    total = cost(graph)
+    for figure in ("params", "buffers", "macs", "flops", "activations"):
+        assert sum(getattr(row.cost, figure) for row in rows) == getattr(total, figure), figure
+    near, deep = rows[-2:]
+    assert near.cost.params == 6 * 5 + 5
+    assert near.cost.macs == 0
+    assert near.layers == 1
+    assert deep.output.shape == (5,)
+
+
+def test_heads_that_share_a_part_are_told_apart(folder: Folder) -> None:
+    graph = folder.body("conv1: conv(3x3)  aux a: conv(1x1, 3) as x -> gap  relu", HEAD)
+    assert [row.label for row in stages(graph)] == ["conv1", "a"]
+
+
+def test_the_info_verb_marks_heads(folder: Folder) -> None:
+    file = folder.write(f"{HEAD}\nnetwork n {{ input 4x8x8 {BODY} }}")
+    printed = CliRunner().invoke(info, [f"{file}:n"], catch_exceptions=False).stdout
+    assert "near (training)" in printed
+    assert "inference does not run it" in printed
+    printed = CliRunner().invoke(info, [f"{file}:n", "--json"], catch_exceptions=False).stdout
+    document = json.loads(printed)
+    assert document["aux"] == {"near": [5], "deep": [5]}
+    assert [row["label"] for row in document["stages"] if row.get("training")] == ["near", "deep"]

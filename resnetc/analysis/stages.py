@@ -22,7 +22,7 @@ class StageReport:
     """One row: what leaves the stage, what the stage costs, what an element there sees.
 
     `layers` counts ops with weights (convolutions and matrix products, projections included).
-    The costs of all stages add up to the network's.
+    The costs of all stages add up to the network's. A row of `training` is an auxiliary head.
     """
 
     label: str
@@ -30,6 +30,7 @@ class StageReport:
     layers: int
     cost: Cost
     field: Field
+    training: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The row for machines; sizes are height and width."""
@@ -41,6 +42,7 @@ class StageReport:
             **self.cost.to_json(),
             "receptive_field": list(self.field.size),
             "jump": [n if isinstance(n, int) else float(n) for n in self.field.jump],
+            **({"training": True} if self.training else {}),
         }
 
 
@@ -48,12 +50,14 @@ class StageReport:
 class _Row:
     label: str
     top_level: bool
+    training: bool = False
     nodes: list[Node] = field(default_factory=list)
 
 
 def stages(graph: Graph) -> list[StageReport]:
     """The network's rows in order: one for each top-level label that holds a block, one for each
-    convolution or pool beside them, and the head from the global pooling on. Linear."""
+    convolution or pool beside them, the head from the global pooling on, and the auxiliary heads by
+    the names of their outputs. Linear."""
     costs, seen = node_costs(graph), fields(graph)
     return [
         StageReport(
@@ -62,15 +66,16 @@ def stages(graph: Graph) -> list[StageReport]:
             sum(node.op.name in ("conv2d", "linear") for node in row.nodes),
             sum((costs[node.id] for node in row.nodes), Cost()),
             seen[row.nodes[-1].id],
+            row.training,
         )
-        for row in _rows(graph)
+        for row in (*_rows(graph), *_heads(graph))
     ]
 
 
 def _rows(graph: Graph) -> Iterator[_Row]:
     row: _Row | None = None
     for node in graph:
-        if node.op.name == "input":
+        if node.op.name == "input" or node.id in graph.training_only:
             continue
         label, dot, _ = node.name.partition(".")
         if row is None or not _belongs(node, row, label, bool(dot)):
@@ -80,6 +85,19 @@ def _rows(graph: Graph) -> Iterator[_Row]:
         row.nodes.append(node)
     if row is not None:
         yield row
+
+
+def _heads(graph: Graph) -> Iterator[_Row]:
+    """A row for each auxiliary output: what it needs and neither an output nor one before it."""
+    head = {end: number for number, end in reversed(list(enumerate(graph.aux.values())))}
+    for node in reversed(list(graph)):
+        for operand in node.inputs if node.id in head else ():
+            head[operand] = min(head[node.id], head.get(operand, head[node.id]))
+    rows = [_Row(name, True, True) for name in graph.aux]
+    for node in graph:
+        if node.id in graph.training_only:
+            rows[head[node.id]].nodes.append(node)
+    yield from (row for row in rows if row.nodes)
 
 
 def _belongs(node: Node, row: _Row, label: str, in_block: bool) -> bool:

@@ -44,6 +44,7 @@ def _document(net: Network, rows: Sequence[StageReport]) -> dict[str, Any]:
         "outputs": {
             name: list(graph[node_id].type.shape) for name, node_id in graph.outputs.items()
         },
+        "aux": {name: list(graph[i].type.shape) for name, i in graph.aux.items()},
         "stages": [row.to_json() for row in rows],
         "total": {"layers": sum(row.layers for row in rows), **net.cost.to_json()},
         "conventions": CONVENTIONS,
@@ -65,13 +66,13 @@ def _print_table(net: Network, rows: Sequence[StageReport]) -> None:
     for heading, total in zip(headings, _cells(net.cost, "", unit), strict=True):
         table.add_column(heading, total, justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(row.label, str(row.output), *_cells(row.cost, _field(row), unit))
+        table.add_row(_label(row), str(row.output), *_cells(row.cost, _field(row), unit))
 
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 100
     legend = Table.grid(padding=(0, 2), pad_edge=True)
-    for name, meaning in _legend(net.cost, letter).items():
+    for name, meaning in _legend(net, letter).items():
         legend.add_row(name, meaning, style="dim")
     console.print(Text(f"{net.name}, of one {inputs}", style="bold"))
     console.print(table, legend)
@@ -90,14 +91,20 @@ def _cells(cost: Cost, field: str, unit: float) -> list[str]:
     ]
 
 
+def _label(row: StageReport) -> str:
+    return f"{row.label} (training)" if row.training else row.label
+
+
 def _field(row: StageReport) -> str:
     height, width = row.field.size
     return str(height) if height == width else f"{height}x{width}"
 
 
-def _legend(total: Cost, letter: str) -> dict[str, str]:
+def _legend(net: Network, letter: str) -> dict[str, str]:
     """What the columns count; exact totals where a column rounds."""
-    return {
+    total = net.cost
+    heads = {"(training)": "an auxiliary head: inference does not run it"} if net.graph.aux else {}
+    return heads | {
         "params": f"{CONVENTIONS['params']}; besides {total.buffers:,} {CONVENTIONS['buffers']}",
         f"{letter}MACs": f"{CONVENTIONS['macs']}; {total.macs:,} in all",
         f"{letter}FLOPs": f"{CONVENTIONS['flops']}; {total.flops:,} in all",

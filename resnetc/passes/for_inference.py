@@ -21,7 +21,8 @@ class ForInference(Pass):
 
     Readers of an identity, a dropout, a pool to the size that is there, or a merge of one operand
     read that operand instead. A convolution with weight standardization becomes a plain one: its
-    weight's value is the standardized one, computed when an artefact is written.
+    weight's value is the standardized one, computed when an artefact is written. Auxiliary outputs
+    go, and the heads that only they need.
     """
 
     name: ClassVar[str] = "for_inference"
@@ -36,6 +37,9 @@ class ForInference(Pass):
             editor.replace(node, node.op.plain, (replace(weight, value=value), *bias))
         else:
             editor.keep(node)
+
+    def leave(self, editor: GraphEditor) -> None:
+        editor.drop_aux()
 
 
 def _does_nothing(graph: Graph, node: Node) -> bool:
