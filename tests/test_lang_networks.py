@@ -153,6 +153,10 @@ def test_here_goes_on_through_loops_and_choices(folder: Folder) -> None:
         ("if true { seq { conv(3x3, 6) } }", 12),
         ("s: seq { for w in [5, 7] { conv(3x3, w) }  conv(3x3, 3 * here.channels) }", 42),
         ("", 8),
+        ('for i in 0..3 { "s{i}": conv(1x1, 2 * here.channels) }', 64),
+        ("s: conv(1x1, 2 * here.channels) * 3", 64),
+        ("seq { conv(1x1, 2 * here.channels) * 3 }", 64),
+        ("s: seq { conv(1x1, 3 * here.channels)  conv(1x1, here.channels - 2) } * 2", 56),
     ):
         assert output(folder.body(f"{before}  {last}"))[0] == channels
 

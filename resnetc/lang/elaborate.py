@@ -199,7 +199,6 @@ class Elaborator:
     def _report(self, mistake: Mistake, site: Site) -> None:
         done = isinstance(mistake, Abandon) and mistake.located
         found = mistake.diagnostic
-        self._placer.replay.stop()
         self.findings.append(found if done else self._located(found, site))
 
     def _located(self, found: Diagnostic, site: Site) -> Diagnostic:
@@ -243,6 +242,8 @@ class Elaborator:
     def _for(self, statement: s.For, env: Env, site: Site) -> None:
         for item in self.evaluate.items(statement.iterable, env):
             inner = env.child()
+            if site.here is not None:
+                inner.names["here"] = site.here
             self.evaluate.assign(statement.targets, item, inner, statement.iterable.span)
             self._statements(statement.body, inner, site)
 

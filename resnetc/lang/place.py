@@ -44,6 +44,7 @@ class Placer:
         self._run = run
         self._structures = Structures(evaluate, record, run, self._call)
         self._sites: list[s.Call] = []
+        self._reuse = Reuse(record)
         self.replay = Replay(record, enabled=observe is None)
 
     def chain(self, chain: s.Chain, env: Env, site: Site) -> None:
@@ -58,12 +59,34 @@ class Placer:
     def _step(self, step: s.Step, env: Env, site: Site) -> None:
         if isinstance(step.core, s.From):
             site.here = self._from(step, step.core, env)
-        elif step.repeat is not None:
-            self._repeat(step, step.core, env, site)
+        elif isinstance(step.core, s.Reuse):
+            self._again(step, step.core, env, site)
         else:
-            self._call(step.core, self.component(step, env), env, site, step.span)
+            self._layers(step, step.core, env, site)
         for bind, value in zip(step.binds, self._flowing(step, site), strict=True):
             self._bind(bind, value, env)
+
+    def _layers(self, step: s.Step, call: s.Call, env: Env, site: Site) -> None:
+        """Place what a step calls; a label can be reused from here on."""
+        component = self.component(step, env)
+        before, ops, blocks = site.here, len(self.record.ops), len(self.record.blocks)
+        if step.repeat is not None:
+            self._repeat(step, call, component, env, site)
+        else:
+            self._call(call, component, env, site, step.span)
+        if component is not None:
+            made = range(ops, len(self.record.ops)), range(blocks, len(self.record.blocks))
+            self._reuse.note(component, Labelled(step.span, before, site.here, *made), site)
+
+    def _again(self, step: s.Step, core: s.Reuse, env: Env, site: Site) -> None:
+        if step.label is not None:
+            message = "`reuse` takes no label: the parameters have their names"
+            raise Mistake("E0110", message, step.label.span)
+        self.replay.acted()
+        label = self._text(core.label, env)
+        for _ in range(1 if step.repeat is None else self._count(step.repeat, env)):
+            self.evaluate.budget.spend(step.span)
+            self._reuse.place(core, label, site)
 
     def _flowing(self, step: s.Step, site: Site) -> Sequence[Flowing]:
         """What each target of `as` takes: the tensor, or its own of the several that flow."""
@@ -102,15 +125,16 @@ class Placer:
 
     def component(self, step: s.Step, env: Env) -> str | None:
         """The path component that the step's label gives."""
-        if step.label is None:
-            return None
-        label = self.evaluate(step.label, env)
+        return None if step.label is None else self._text(step.label, env)
+
+    def _text(self, expr: s.Expr, env: Env) -> str:
+        label = self.evaluate(expr, env)
         text = label if isinstance(label, str) else show(label)
         unfit = any(c in "/\\" or c.isspace() or not c.isprintable() for c in text)
         if unfit or not all(text.split(".")):
             message = f"{show(text)} cannot be part of a parameter name"
             note = "its parts, between dots, are not empty and hold no space, slash or control sign"
-            raise Mistake("E0111", message, step.label.span, notes=(note,))
+            raise Mistake("E0111", message, expr.span, notes=(note,))
         return text
 
     def _repeat(self, step: s.Step, call: s.Call, env: Env, site: Site) -> None:
@@ -130,9 +154,11 @@ class Placer:
             inner = Site(site.here, scope, path, Counter(), site.depth)
         for index in range(count):
             self.evaluate.budget.spend(step.span)
-            here = env.child()
-            here.names.update(index=index, first=index == 0, last=index == count - 1)
-            self._call(call, None, here, inner, step.span)
+            names = env.child()
+            names.names.update(index=index, first=index == 0, last=index == count - 1)
+            if inner.here is not None:
+                names.names["here"] = inner.here
+            self._call(call, None, names, inner, step.span)
         site.here = inner.here
 
     def _call(self, call: s.Call, component: str | None, env: Env, site: Site, span: Span) -> None:
