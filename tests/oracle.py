@@ -37,11 +37,25 @@ def _apply(
     }
     op, x = node.op, operands[0]
     match op.name:
-        case "input" | "identity" | "dropout" | "cast":
+        case "input" | "identity" | "dropout" | "drop_path" | "cast":
             return x
         case "conv2d":
             bias = held.get(Role.BIAS)
             return F.conv2d(x, held[Role.WEIGHT], bias, op.stride, op.pad, op.dilation, op.groups)
+        case "ws_conv2d":
+            weight, bias = held[Role.WEIGHT], held.get(Role.BIAS)
+            normed = F.layer_norm(weight, weight.shape[1:], eps=op.eps)
+            return F.conv2d(x, normed, bias, op.stride, op.pad, op.dilation, op.groups)
+        case "conv_transpose2d":
+            bias = held.get(Role.BIAS)
+            weight = held[Role.WEIGHT]
+            return F.conv_transpose2d(x, weight, bias, op.stride, op.pad, groups=op.groups)
+        case "conv1d_channels":
+            line = x.flatten(1)[:, None]
+            return F.conv1d(line, held[Role.WEIGHT], padding="same").reshape(x.shape)
+        case "pixel_linear":
+            last = F.linear(x.movedim(1, -1), held[Role.WEIGHT], held.get(Role.BIAS))
+            return last.movedim(-1, 1)
         case "linear":
             return F.linear(x, held[Role.WEIGHT], held.get(Role.BIAS))
         case "batchnorm":
@@ -50,6 +64,28 @@ def _apply(
         case "channel_affine":
             scale, shift = held[Role.SCALE][:, None, None], held[Role.SHIFT][:, None, None]
             return x * scale + shift
+        case "layernorm" | "pixel_layernorm":
+            last = x.movedim(1, -1)
+            scale, shift = held[Role.SCALE], held[Role.SHIFT]
+            return F.layer_norm(last, last.shape[-1:], scale, shift, op.eps).movedim(-1, 1)
+        case "groupnorm":
+            return F.group_norm(x, op.groups, held[Role.SCALE], held[Role.SHIFT], op.eps)
+        case "channel_scale":
+            return x * held[Role.SCALE]
+        case "affine":
+            axes = (-1, *[1] * (x.ndim - 2))
+            return x * x.new_tensor(op.scale).reshape(axes) + x.new_tensor(op.shift).reshape(axes)
+        case "relu6" | "silu" | "gelu" | "hardswish" | "hardsigmoid" | "tanh":
+            return getattr(F, op.name)(x)
+        case "leaky_relu":
+            return F.leaky_relu(x, op.slope)
+        case "softmax":
+            return F.softmax(x, 1)
+        case "radix_softmax":
+            if op.radix == 1:
+                return torch.sigmoid(x)
+            splits = x.reshape(x.shape[0], op.groups, op.radix, -1)
+            return F.softmax(splits, 2).movedim(2, 1).reshape(x.shape)
         case "relu":
             return F.relu(x)
         case "sigmoid":
@@ -58,12 +94,29 @@ def _apply(
             return F.max_pool2d(x, op.kernel, op.stride, op.pad, ceil_mode=op.ceil)
         case "avgpool":
             return F.avg_pool2d(x, op.kernel, op.stride, op.pad, op.ceil, op.count_pad)
+        case "adaptive_avgpool":
+            return F.adaptive_avg_pool2d(x, op.to)
+        case "blur_pool":
+            rows, columns = op.pad
+            x = F.pad(x, (columns, columns, rows, rows), mode="reflect")
+            line = x.new_tensor(op.row)
+            weight = torch.outer(line, line).expand(x.shape[1], 1, op.kernel, op.kernel)
+            return F.conv2d(x, weight, stride=op.stride, groups=x.shape[1])
+        case "upsample" | "resize":
+            return F.interpolate(x, node.type.shape[1:], mode=op.mode)
         case "gap":
             return x.mean((2, 3), keepdim=True)
         case "flatten":
             return torch.flatten(x, 1)
         case "subsample":
             return x[:, :, :: op.stride[0], :: op.stride[1]]
+        case "pad":
+            rows, columns = op.by
+            return F.pad(x, (columns, columns, rows, rows), value=op.value)
+        case "slice_channels":
+            return x[:, op.start : op.stop]
+        case "channel_shuffle":
+            return F.channel_shuffle(x, op.groups)
         case "pad_channels":
             return F.pad(x, (0, 0, 0, 0, op.before, op.to - x.shape[1] - op.before))
         case "add":

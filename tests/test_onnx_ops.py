@@ -15,27 +15,51 @@ from small_graphs import Builder, random_graphs, some_weights
 from resnetc.backends.base import complete_table
 from resnetc.backends.onnx import OnnxOptions, model_bytes
 from resnetc.backends.onnx.emit import EMITTERS, REFUSED, emit
+from resnetc.backends.onnx.options import NEWEST_OPSET
 from resnetc.diagnostics import InternalError
 from resnetc.ir import Graph
 from resnetc.ops import (
     OPS,
+    AdaptiveAvgPool,
     Add,
+    Affine,
     AvgPool,
     BatchNorm,
+    BlurPool,
+    ChannelConv1d,
+    ChannelScale,
+    ChannelShuffle,
     Concat,
     Conv2d,
+    ConvTranspose2d,
     Dropout,
+    DropPath,
     Flatten,
+    Gelu,
     GlobalAvgPool,
+    GroupNorm,
+    Hardsigmoid,
+    Hardswish,
     Identity,
+    LayerNorm,
+    LeakyRelu,
     Linear,
     MaxPool,
     Mul,
     Op,
+    Pad,
     PadChannels,
+    RadixSoftmax,
     Relu,
+    Relu6,
     Sigmoid,
+    Silu,
+    SliceChannels,
+    Softmax,
     Subsample,
+    Tanh,
+    Upsample,
+    WsConv2d,
 )
 
 
@@ -114,10 +138,74 @@ CASES: dict[str, Callable[[], Graph]] = {
     "linear without bias": on_map((Flatten, {}), (Linear, {"out": 3, "bias": False})),
     "batchnorm": on_map((BatchNorm, {"eps": 0.1})),
     "batchnorm behind conv": on_map((Conv2d, {"kernel": (1, 1)}), (BatchNorm, {})),
+    "ws_conv2d": on_map((WsConv2d, {"kernel": (3, 3), "out": 6, "eps": 0.01})),
+    "ws_conv2d, everything": on_map(
+        (
+            WsConv2d,
+            {
+                "kernel": (3, 1),
+                "out": 6,
+                "stride": (1, 2),
+                "pad": (2, 1),
+                "dilation": (2, 1),
+                "groups": 2,
+                "bias": True,
+            },
+        ),
+        (BatchNorm, {}),
+    ),
+    "conv_transpose2d": on_map((ConvTranspose2d, {"kernel": (2, 2), "stride": (2, 2)})),
+    "conv_transpose2d, everything": on_map(
+        (
+            ConvTranspose2d,
+            {
+                "kernel": (3, 4),
+                "out": 6,
+                "stride": (1, 2),
+                "pad": (1, 1),
+                "groups": 2,
+                "bias": True,
+            },
+        )
+    ),
+    "batchnorm behind conv_transpose2d": on_map(
+        (ConvTranspose2d, {"kernel": (2, 3), "out": 6, "stride": (2, 1), "groups": 2}),
+        (BatchNorm, {"eps": 0.1}),
+    ),
+    "conv1d_channels": on_map((GlobalAvgPool, {}), (ChannelConv1d, {"kernel": 3})),
+    "linear on a map": on_map((Linear, {"out": 3})),
+    "linear on a map, then batchnorm": on_map((Linear, {"out": 3, "bias": False}), (BatchNorm, {})),
+    "layernorm": on_map((Flatten, {}), (LayerNorm, {"eps": 0.1})),
+    "layernorm of a map": on_map((LayerNorm, {"eps": 0.1})),
+    "groupnorm": on_map((GroupNorm, {"groups": 2, "eps": 0.1})),
+    "channel_scale": on_map((ChannelScale, {})),
+    "affine": on_map((Affine, {"scale": [0.5, 1, 2, -1], "shift": [1, 2, 3, 4]})),
+    "affine, one number": on_map((Affine, {"scale": [-1], "shift": [1]})),
+    "affine, nothing": on_map((Affine, {})),
+    "affine of a vector": on_map((GlobalAvgPool, {}), (Flatten, {}), (Affine, {"shift": [0.5]})),
     "relu": on_map((Relu, {})),
+    "relu6": on_map((Affine, {"scale": [5]}), (Relu6, {})),
+    "leaky_relu": on_map((LeakyRelu, {"slope": 0.3})),
+    "silu": on_map((Silu, {})),
+    "gelu": on_map((Gelu, {})),
+    "hardswish": on_map((Affine, {"scale": [3]}), (Hardswish, {})),
+    "hardsigmoid": on_map((Affine, {"scale": [3]}), (Hardsigmoid, {})),
     "sigmoid": on_map((Sigmoid, {})),
+    "tanh": on_map((Tanh, {})),
+    "softmax": on_map((Softmax, {})),
+    "softmax of a vector": on_map((Flatten, {}), (Softmax, {})),
+    "radix_softmax": on_map(
+        (Conv2d, {"kernel": (1, 1), "out": 12}), (GlobalAvgPool, {}), (RadixSoftmax, {"radix": 3})
+    ),
+    "radix_softmax in groups": on_map(
+        (Conv2d, {"kernel": (1, 1), "out": 12}),
+        (GlobalAvgPool, {}),
+        (RadixSoftmax, {"radix": 2, "groups": 3}),
+    ),
+    "radix_softmax of one": on_map((GlobalAvgPool, {}), (RadixSoftmax, {"radix": 1})),
     "identity": on_map((Identity, {})),
     "dropout": on_map((Dropout, {"p": 0.5})),
+    "drop_path": on_map((DropPath, {"p": 0.5})),
     "maxpool": on_map((MaxPool, POOL)),
     "maxpool ceil": on_map((MaxPool, {**POOL, "ceil": True})),
     "avgpool": on_map((AvgPool, POOL)),
@@ -129,7 +217,25 @@ CASES: dict[str, Callable[[], Graph]] = {
     "avgpool ceil, padding not counted": on_map(
         (AvgPool, {**POOL, "ceil": True, "count_pad": False})
     ),
+    "adaptive_avgpool": on_map((AdaptiveAvgPool, {"to": (3, 4)})),
+    "adaptive_avgpool of equal windows": on_map((AdaptiveAvgPool, {"to": (1, 3)})),
+    "adaptive_avgpool to one": on_map((AdaptiveAvgPool, {"to": (1, 1)})),
+    "adaptive_avgpool to as many": on_map((AdaptiveAvgPool, {"to": (7, 6)})),
+    "adaptive_avgpool to more": on_map((AdaptiveAvgPool, {"to": (9, 6)})),
     "gap": on_map((GlobalAvgPool, {})),
+    "blur_pool": on_map((BlurPool, {})),
+    "blur_pool, even": on_map((BlurPool, {"kernel": 4, "stride": (1, 3)})),
+    "upsample": on_map((Upsample, {"scale": 2})),
+    "upsample, bilinear": on_map((Upsample, {"scale": 3, "mode": "bilinear"})),
+    "upsample to a size": on_map((Upsample, {"to": (11, 9)})),
+    "upsample to a multiple": on_map((Upsample, {"to": (14, 18)})),
+    "upsample to a size, bilinear": on_map((Upsample, {"to": (11, 4), "mode": "bilinear"})),
+    "pad": on_map((Pad, {"by": (1, 2)})),
+    "pad with a number": on_map((Pad, {"by": (0, 1), "value": -2.5})),
+    "slice_channels": on_map((SliceChannels, {"start": 1, "stop": 3})),
+    "channel_shuffle": on_map(
+        (Conv2d, {"kernel": (1, 1), "out": 6}), (ChannelShuffle, {"groups": 3})
+    ),
     "flatten": on_map((Flatten, {})),
     "subsample": on_map((Subsample, {"stride": (2, 3)})),
     "pad_channels": on_map((PadChannels, {"to": 7, "sides": "both"})),
@@ -161,8 +267,22 @@ def test_op_in_bf16_passes_the_full_check(case: str) -> None:
         model_bytes(graph, some_weights(graph), OnnxOptions(precision="bf16"))
     )
     onnx.checker.check_model(model, full_check=True)
-    held = {i.data_type for i in model.graph.initializer} - {onnx.TensorProto.INT64}
+    # Factors of a resize are float in every precision.
+    numbers = [i for i in model.graph.initializer if not i.name.endswith(".scales")]
+    held = {i.data_type for i in numbers} - {onnx.TensorProto.INT64}
     assert held <= {onnx.TensorProto.BFLOAT16}
+
+
+NEW_FORMS = (13, 17, 20, 21, NEWEST_OPSET)
+"""Opsets from which on some op is written otherwise, and the ends of the range."""
+
+
+@pytest.mark.parametrize("opset", NEW_FORMS)
+@pytest.mark.parametrize(
+    "case", ["gelu", "hardswish", "layernorm", "layernorm of a map", "groupnorm", "silu"]
+)
+def test_op_in_every_form_it_has(case: str, opset: int) -> None:
+    assert_agrees(CASES[case](), OnnxOptions(opset=opset))
 
 
 def test_every_op_has_a_case() -> None:
@@ -183,10 +303,12 @@ def test_a_missing_emitter_is_named() -> None:
         complete_table("onnx", table, REFUSED)
 
 
-@pytest.mark.parametrize("op", [Identity, Dropout])
+@pytest.mark.parametrize("op", [Identity, Dropout, DropPath])
 def test_a_refused_op_is_named_with_its_reason(op: type[Op]) -> None:
     b = Builder()
-    graph = b.graph(out=b.add(op, "here", b.input(2, 4, 4)))
+    graph = b.graph(
+        out=b.add(op, "here", b.input(2, 4, 4), **({"p": 0.5} if op is DropPath else {}))
+    )
     with pytest.raises(InternalError, match="here: the pass for_inference leaves none"):
         emit(graph, None)
 
@@ -210,6 +332,19 @@ def test_node_forms() -> None:
     assert kinds(CASES["avgpool"]()) == ["AveragePool"]
     assert kinds(CASES["avgpool ceil, unpadded"]()) == ["AveragePool"]
     assert kinds(CASES["avgpool ceil"]()) == ["Pad", "AveragePool"]
+    assert kinds(CASES["ws_conv2d, everything"]()) == ["Conv"]
+    assert kinds(CASES["batchnorm behind conv_transpose2d"]()) == ["ConvTranspose"]
+    assert kinds(CASES["linear on a map, then batchnorm"]()) == ["Conv"]
+    assert kinds(CASES["layernorm"]()) == ["Flatten", "LayerNormalization"]
+    assert kinds(CASES["layernorm of a map"]()) == ["Transpose", "LayerNormalization", "Transpose"]
+    assert kinds(CASES["groupnorm"](), opset=21) == ["GroupNormalization"]
+    assert kinds(CASES["gelu"](), opset=20) == ["Gelu"]
+    assert kinds(CASES["adaptive_avgpool of equal windows"]()) == ["AveragePool"]
+    assert kinds(CASES["adaptive_avgpool to one"]()) == ["GlobalAveragePool"]
+    assert kinds(CASES["adaptive_avgpool"]()) == ["MatMul", "MatMul"]
+    assert kinds(CASES["upsample to a size"]()) == ["Gather", "Gather"]
+    assert kinds(CASES["upsample to a multiple"]()) == ["Resize"]
+    assert kinds(CASES["affine, one number"]()) == ["Mul", "Add"]
     assert kinds(CASES["relu"](), precision="fp16") == ["Cast", "Relu", "Cast"]
 
 

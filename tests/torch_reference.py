@@ -58,24 +58,80 @@ def _apply(node: Node, operands: list[Tensor], held: list[Tensor], training: boo
         case "conv2d":
             bias = held[1] if op.bias else None
             return F.conv2d(x, held[0], bias, op.stride, op.pad, op.dilation, op.groups)
+        case "ws_conv2d":
+            filters = held[0].flatten(1)
+            centred = filters - filters.mean(1, keepdim=True)
+            variance = (centred**2).mean(1, keepdim=True)
+            weight = (centred / (variance + op.eps) ** 0.5).reshape(held[0].shape)
+            bias = held[1] if op.bias else None
+            return F.conv2d(x, weight, bias, op.stride, op.pad, op.dilation, op.groups)
+        case "conv_transpose2d":
+            return _conv_transpose(op, x, *held)
+        case "conv1d_channels":
+            reach = op.kernel // 2
+            line = F.pad(x.flatten(1), (reach, reach))
+            taps = [held[0][0, 0, i] * line[:, i : i + x.shape[1]] for i in range(op.kernel)]
+            return sum(taps).reshape(x.shape)
         case "linear":
             return F.linear(x, *held)
+        case "pixel_linear":
+            summed = torch.einsum("oc,nchw->nohw", held[0], x)
+            return summed + held[1].reshape(-1, 1, 1) if op.bias else summed
         case "batchnorm":
             return _batch_norm(op, x, held, training)
         case "channel_affine":
             return x * held[0].reshape(-1, 1, 1) + held[1].reshape(-1, 1, 1)
+        case "layernorm" | "pixel_layernorm":
+            axes = (-1, *[1] * (x.ndim - 2))
+            return _standard(x, 1, op.eps) * held[0].reshape(axes) + held[1].reshape(axes)
+        case "groupnorm":
+            groups = x.reshape(x.shape[0], op.groups, -1)
+            normed = _standard(groups, 2, op.eps).reshape(x.shape)
+            return normed * held[0].reshape(-1, 1, 1) + held[1].reshape(-1, 1, 1)
+        case "channel_scale":
+            return x * held[0]
+        case "affine":
+            axes = (-1, *[1] * (x.ndim - 2))
+            return x * x.new_tensor(op.scale).reshape(axes) + x.new_tensor(op.shift).reshape(axes)
         case "relu":
             return torch.where(x > 0, x, torch.zeros_like(x))
+        case "relu6":
+            return x.clamp(0, 6)
+        case "leaky_relu":
+            return torch.where(x > 0, x, op.slope * x)
+        case "silu":
+            return x / (1 + torch.exp(-x))
+        case "gelu":
+            return x * (1 + torch.erf(x / math.sqrt(2))) / 2
+        case "hardswish":
+            return x * (x + 3).clamp(0, 6) / 6
+        case "hardsigmoid":
+            return (x + 3).clamp(0, 6) / 6
         case "sigmoid":
             return 1 / (1 + torch.exp(-x))
+        case "tanh":
+            return 1 - 2 / (torch.exp(2 * x) + 1)
+        case "softmax":
+            return torch.exp(x) / torch.exp(x).sum(1, keepdim=True)
+        case "radix_softmax":
+            return _radix_softmax(op, x)
         case "identity":
             return x
         case "dropout":
             return F.dropout(x, op.p, training)
+        case "drop_path":
+            assert op.p in (0, 1), "what is random cannot be compared"
+            return x * 0 if training and op.p else x
         case "maxpool":
             return F.max_pool2d(x, op.kernel, op.stride, op.pad, ceil_mode=op.ceil)
         case "avgpool":
             return F.avg_pool2d(x, op.kernel, op.stride, op.pad, op.ceil, op.count_pad)
+        case "adaptive_avgpool":
+            return _windows_mean(op, x)
+        case "blur_pool":
+            return _blur_pool(op, x)
+        case "upsample" | "resize":
+            return _resize(x, op.mode, node.type.shape[1:])
         case "gap":
             return x.mean((2, 3), keepdim=True)
         case "flatten":
@@ -83,6 +139,19 @@ def _apply(node: Node, operands: list[Tensor], held: list[Tensor], training: boo
         case "subsample":
             rows = torch.arange(0, x.shape[2], op.stride[0])
             return x[:, :, rows][:, :, :, torch.arange(0, x.shape[3], op.stride[1])]
+        case "pad":
+            height, width = x.shape[2:]
+            y = x.new_full((*x.shape[:2], height + 2 * op.by[0], width + 2 * op.by[1]), op.value)
+            rows = torch.slice_scatter(
+                y[:, :, op.by[0] : op.by[0] + height], x, 3, op.by[1], op.by[1] + width
+            )
+            return torch.slice_scatter(y, rows, 2, op.by[0], op.by[0] + height)
+        case "slice_channels":
+            return x[:, torch.arange(op.start, op.stop)]
+        case "channel_shuffle":
+            columns = x.chunk(op.groups, 1)
+            places = x.shape[1] // op.groups
+            return torch.stack([c[:, i] for i in range(places) for c in columns], 1)
         case "pad_channels":
             y = x.new_zeros(x.shape[0], op.to, *x.shape[2:])
             return torch.slice_scatter(y, x, 1, op.before, op.before + x.shape[1])
@@ -93,6 +162,88 @@ def _apply(node: Node, operands: list[Tensor], held: list[Tensor], training: boo
         case "concat":
             return torch.cat(operands, 1)
     raise AssertionError(op.name)
+
+
+def _standard(x: Tensor, axis: int, eps: float) -> Tensor:
+    """Mean 0 and variance 1 along an axis."""
+    centred = x - x.mean(axis, keepdim=True)
+    return centred / ((centred**2).mean(axis, keepdim=True) + eps) ** 0.5
+
+
+def _conv_transpose(op: object, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Every input pixel adds its multiple of the filter; the edges are cut off at last."""
+    batch, channels, height, width = x.shape
+    high, wide = (
+        (n - 1) * s + k for n, s, k in zip((height, width), op.stride, op.kernel, strict=True)
+    )
+    groups = x.reshape(batch, op.groups, channels // op.groups, height, width)
+    filters = weight.reshape(op.groups, channels // op.groups, -1, *op.kernel)
+    added = torch.einsum("ngihw,giokl->ngohwkl", groups, filters).flatten(1, 2)
+    y = x.new_zeros(batch, op.out_channels, high, wide)
+    for row in range(height):
+        for column in range(width):
+            top, left = row * op.stride[0], column * op.stride[1]
+            edges = (left, wide - left - op.kernel[1], top, high - top - op.kernel[0])
+            y = y + F.pad(added[:, :, row, column], edges)
+    y = y[:, :, op.pad[0] : high - op.pad[0], op.pad[1] : wide - op.pad[1]]
+    return y if bias is None else y + bias.reshape(-1, 1, 1)
+
+
+def _radix_softmax(op: object, x: Tensor) -> Tensor:
+    if op.radix == 1:
+        return 1 / (1 + torch.exp(-x))
+    each = x.shape[1] // (op.radix * op.groups)
+    exps = torch.exp(x.flatten(1))
+    found = []
+    for split in range(op.radix):
+        for group in range(op.groups):
+            for place in range(each):
+                at = [(group * op.radix + r) * each + place for r in range(op.radix)]
+                found.append(exps[:, at[split]] / exps[:, at].sum(1))
+    return torch.stack(found, 1).reshape(x.shape)
+
+
+def _windows_mean(op: object, x: Tensor) -> Tensor:
+    """The mean of every window by itself."""
+    height, width = x.shape[2:]
+    rows = []
+    for i in range(op.to[0]):
+        top, bottom = i * height // op.to[0], math.ceil((i + 1) * height / op.to[0])
+        row = []
+        for j in range(op.to[1]):
+            left, right = j * width // op.to[1], math.ceil((j + 1) * width / op.to[1])
+            row.append(x[:, :, top:bottom, left:right].mean((2, 3)))
+        rows.append(torch.stack(row, -1))
+    return torch.stack(rows, -2)
+
+
+def _blur_pool(op: object, x: Tensor) -> Tensor:
+    """Averages of neighbours, again and again, make the binomial filter."""
+    for axis in (2, 3):
+        pad = (op.stride[axis - 2] - 1 + op.kernel - 1) // 2
+        size = x.shape[axis]
+        reflected = [abs(i) for i in range(-pad, size)] + [size - 2 - i for i in range(pad)]
+        x = x.index_select(axis, torch.tensor(reflected))
+        for _ in range(op.kernel - 1):
+            x = (x.narrow(axis, 0, x.shape[axis] - 1) + x.narrow(axis, 1, x.shape[axis] - 1)) / 2
+        x = x.index_select(axis, torch.arange(0, x.shape[axis], op.stride[axis - 2]))
+    return x
+
+
+def _resize(x: Tensor, mode: str, size: tuple[int, ...]) -> Tensor:
+    for axis, after in zip((2, 3), size, strict=True):
+        before = x.shape[axis]
+        if mode == "nearest":
+            chosen = [i * before // after for i in range(after)]
+            x = x.index_select(axis, torch.tensor(chosen))
+            continue
+        places = [max(0.0, (i + 0.5) * before / after - 0.5) for i in range(after)]
+        first = torch.tensor([int(place) for place in places])
+        second = (first + 1).clamp(max=before - 1)
+        share = x.new_tensor([place % 1 for place in places])
+        share = share.reshape((-1, 1) if axis == 2 else (-1,))
+        x = x.index_select(axis, first) * (1 - share) + x.index_select(axis, second) * share
+    return x
 
 
 def _batch_norm(op: object, x: Tensor, held: list[Tensor], training: bool) -> Tensor:

@@ -154,11 +154,11 @@ def _resize(emission: Emission, node: Node, mode: str, factors: tuple[float, flo
 
 
 def _factor(before: int, after: int) -> float:
-    """The float32 factor from which a runtime gets `after` again, rounding down."""
+    """The float32 factor from which a runtime gets `after` again, however it multiplies."""
     import numpy as np
 
     factor = np.float32(after / before)
-    while math.floor(np.float32(before) * factor) < after:
+    while before * float(factor) < after:
         factor = np.nextafter(factor, np.float32(math.inf))
     return float(factor)
 
