@@ -7,6 +7,7 @@ import math
 from resnetc.backends.onnx.emission import Emission, attributes
 from resnetc.ir import Node
 from resnetc.ops import LeakyRelu, RadixSoftmax
+from resnetc.shapes import DType
 
 _HARDSWISH_OPSET = 14
 _GELU_OPSET = 20
@@ -49,9 +50,10 @@ def gelu(emission: Emission, node: Node) -> None:
 
 
 def hardswish(emission: Emission, node: Node) -> None:
-    """HardSwish, or before opset 14 the operand times its gate."""
+    """HardSwish, or before opset 14 the operand times its gate; so too where TensorRT would refuse
+    it, which takes no HardSwish in bfloat16."""
     (operand,) = emission.operands(node)
-    if emission.opset >= _HARDSWISH_OPSET:
+    if emission.opset >= _HARDSWISH_OPSET and node.type.dtype is not DType.BF16:
         emission.add("HardSwish", node, [operand])
         return
     gate = emission.step("HardSigmoid", node, "gate", [operand], alpha=1 / 6, beta=0.5)
