@@ -6,8 +6,11 @@ import dataclasses
 
 import pytest
 import torch
+import torchvision
 from zoo import references
 from zoo.parity import TOLERANCE, differences, load
+from zoo.torchvision import NOT_CONVOLUTIONAL
+from zoo.torchvision import REFERENCES as TORCHVISION
 
 REFERENCES = references()
 PARITY = [
@@ -62,3 +65,10 @@ def _with_dropout(module: torch.nn.Module) -> torch.nn.Module:
     """What a dropout does that is there and has no parameters."""
     module.maxpool = torch.nn.Sequential(module.maxpool, torch.nn.Dropout(0.1))
     return module
+
+
+def test_every_convolutional_classifier_of_torchvision_is_here() -> None:
+    offered = torchvision.models.list_models(module=torchvision.models)
+    attending = {name for name in offered if name.startswith(NOT_CONVOLUTIONAL)}
+    assert set(offered) - attending == TORCHVISION.keys() & set(offered)
+    assert {name.partition("_")[0] for name in attending} == {"maxvit", "swin", "vit"}

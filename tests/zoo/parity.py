@@ -148,7 +148,7 @@ def _without_chance(graph: Graph) -> Graph:
         else node
         for node in graph
     ]
-    return Graph(graph.name, nodes, graph.outputs, graph.scopes)
+    return Graph(graph.name, nodes, graph.outputs, graph.scopes, graph.aux)
 
 
 def _rates(graph: Graph) -> list[float]:
