@@ -62,10 +62,10 @@ TEXTS = {
     "  d: unit  set shortcut = C  e: unit -> f: unit",
     "blocks without a label": "input 3x8x8  x: seq { group { a: unit } -> group { unit } * 2 }",
     "a path taken": "input 3x8x8  a: unit -> a: unit",
-    "a path taken by a copy": 'input 3x8x8  a: unit -> "b.conv1": conv(3x3) -> b: unit',
-    "a path taken from a copy": 'input 3x8x8  a: unit -> b: unit -> "b.conv1": conv(3x3)',
-    "a name taken by a copy": 'input 3x8x8  a: unit -> "b.relu": relu -> b: unit -> c: unit',
-    "a name taken before the first": 'input 3x8x8  "a.relu": relu -> a: unit -> b: unit',
+    "a path taken by a copy": 'input 8x8x8  a: unit -> "b.conv1": conv(3x3) -> b: unit',
+    "a path taken from a copy": 'input 8x8x8  a: unit -> b: unit -> "b.conv1": conv(3x3)',
+    "a name taken by a copy": 'input 8x8x8  a: unit -> "b.relu": relu -> b: unit -> c: unit',
+    "a name taken before the first": 'input 8x8x8  "a.relu": relu -> a: unit -> b: unit',
     "a mistake before": "input 3x8x8  a: unit -> conv(0x0) -> b: unit(0) -> c: unit(0)",
     "mistakes in copies": "input 3x8x8  a: seq { unit(8, stride=0) * 3 }",
     "a shape that no longer fits": "input 3x4x4  a: unit(8, stride=2) * 3 => 1x1\n b: unit => 2x2",
@@ -87,6 +87,31 @@ network n { input 8x4x4  a: leaf  b: leaf }
     "an auxiliary output in a block": """
 block leaf { aux side: conv(1x1, 8)  relu }
 network n { input 8x4x4  a: leaf -> b: leaf }
+""",
+    "an output in a block of a block": """
+block leaf { conv: conv(1x1, 8) as y  output y }
+block twig { a: leaf }
+network n { input 8x4x4  a: twig  b: twig }
+""",
+    "a block inside itself that was placed before": """
+block leaf { relu }
+block x(y: block) { a: y }
+block z { p: x(leaf) }
+network n { input 8x4x4  a: x(leaf) -> b: x(z) }
+""",
+    "a block inside itself that was copied before": """
+block leaf { relu }
+block x(y: block) { a: y }
+block w { p: x(leaf) }
+block z { q: w }
+network n { input 8x4x4  a: x(leaf) -> b: w -> c: x(z) }
+""",
+    "a block inside itself, deep in one placed before": """
+block leaf { relu }
+block x(y: block) { a: y }
+block w { p: x(leaf) }
+block z { q: w }
+network n { input 8x4x4  b: w -> c: x(z) }
 """,
     "a requirement in a block": """
 block leaf(n: int) { require n < 3, "too many"  conv: conv(1x1, n) }

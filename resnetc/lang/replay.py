@@ -3,7 +3,7 @@
 A block sees nothing but its parameters, the tensor at its door and the ambients. Called again with
 the same of these it places the same layers, under another path. So the first call is elaborated
 and remembered and the others are copied, which takes a fraction of the time. What comes out is the
-same, mistakes too: from the first one on nothing is copied, so that every instance reports its own.
+same: a block with a mistake in it has no end to copy, or has told of it the first time.
 """
 
 from __future__ import annotations
@@ -57,11 +57,6 @@ class Replay:
     _takes: dict[Key, Take] = field(default_factory=dict)
     _open: list[_Recording] = field(default_factory=list)
 
-    def stop(self) -> None:
-        """Copy nothing any more: there was a mistake."""
-        self.enabled = False
-        self._takes.clear()
-
     def entered(self, call: s.Call) -> None:
         """A call site is active inside the block that is being recorded."""
         if self._open:
@@ -101,7 +96,7 @@ class Replay:
             if self._open:
                 self._open[-1].calls |= recording.calls
                 self._open[-1].whole &= recording.whole
-        if not self.enabled or key is None or not recording.whole:
+        if key is None or not recording.whole:
             return
         if isinstance(door, Tensor) and isinstance(site.here, Tensor):
             placed = self.record.since(mark)
@@ -116,18 +111,14 @@ class Replay:
                 recording.calls,
                 held,
             )
-            if _stands_alone(take):
+            if _has_own_names(take):
                 self._takes[key] = take
 
 
-def _stands_alone(take: Take) -> bool:
-    """Whether it reads no tensor but the one at its door, and nothing had its names before."""
-    placed, first = take.placed, take.mark.ops
-    inputs = {i for op in placed.ops for i in op.inputs} | {take.result.id}
-    names = {name for name, _ in placed.names}
-    return all(i >= first or i == take.door.id for i in inputs) and all(
-        op.prefix in names or join(op.prefix, op.op.name) in names for op in placed.ops
-    )
+def _has_own_names(take: Take) -> bool:
+    """Whether nothing before it had a name that its layers have."""
+    names = {name for name, _ in take.placed.names}
+    return all(op.prefix in names or join(op.prefix, op.op.name) in names for op in take.placed.ops)
 
 
 def _copy(take: Take, record: Recorder, site: Site) -> Tensor | None:
