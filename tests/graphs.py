@@ -93,7 +93,7 @@ class Place:
         return f"{full}_{count}" if count else full
 
     def _put(self, name: str, module: str, op: Op, operands: tuple[Node, ...]) -> Node:
-        paths = [(f"{module}.{s.name}" if module else s.name, s) for s in op.parameters()]
+        paths = [(".".join(p for p in (module, s.name) if p), s) for s in op.parameters()]
         held = tuple(Parameter(path, s.type, s.role, Stored(path)) for path, s in paths)
         inputs = tuple(node.id for node in operands)
         result = op.result(*(node.type for node in operands))

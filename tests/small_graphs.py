@@ -10,25 +10,48 @@ from hypothesis import strategies as st
 from resnetc.ir import Graph, Node, Parameter
 from resnetc.ir.parameters import Stored
 from resnetc.ops import (
+    AdaptiveAvgPool,
     Add,
+    Affine,
     AvgPool,
     BatchNorm,
+    BlurPool,
+    ChannelConv1d,
+    ChannelScale,
+    ChannelShuffle,
     Concat,
     Conv2d,
+    ConvTranspose2d,
     Dropout,
+    DropPath,
     Flatten,
+    Gelu,
     GlobalAvgPool,
+    GroupNorm,
+    Hardsigmoid,
+    Hardswish,
     Identity,
     Input,
+    LayerNorm,
+    LeakyRelu,
     Linear,
     MaxPool,
     Mul,
     Op,
+    Pad,
     PadChannels,
+    RadixSoftmax,
     Relu,
+    Relu6,
     Role,
     Sigmoid,
+    Silu,
+    SliceChannels,
+    Softmax,
     Subsample,
+    Tanh,
+    Upsample,
+    WsConv2d,
 )
 from resnetc.shapes import TensorType
 
@@ -49,8 +72,9 @@ class Builder:
 
     def _put(self, name: str, op: Op, operands: tuple[Node, ...]) -> Node:
         parameters = tuple(
-            Parameter(f"{name}.{spec.name}", spec.type, spec.role, Stored(f"{name}.{spec.name}"))
+            Parameter(path, spec.type, spec.role, Stored(path))
             for spec in op.parameters()
+            for path in (f"{name}.{spec.name}" if spec.name else name,)
         )
         inputs = tuple(node.id for node in operands)
         output = op.result(*(node.type for node in operands))
@@ -183,7 +207,65 @@ def _grow_norm(draw: st.DrawFn, b: Builder, name: str, x: Node, _: list[Node]) -
 
 
 def _grow_simple(draw: st.DrawFn, b: Builder, name: str, x: Node, _: list[Node]) -> Node:
-    return b.add(draw(st.sampled_from([Relu, Sigmoid, Identity, Dropout])), name, x)
+    op = draw(st.sampled_from([*_ACTIVATIONS, Identity, Dropout, DropPath]))
+    return b.add(op, name, x, **({"p": 0.5} if op is DropPath else {}))
+
+
+_ACTIVATIONS = [
+    *(Relu, Relu, Relu6, LeakyRelu, Silu, Gelu, Hardswish),
+    *(Sigmoid, Hardsigmoid, Tanh, Softmax),
+]
+
+
+def _grow_layer(draw: st.DrawFn, b: Builder, name: str, x: Node, _: list[Node]) -> Node:
+    """A layer with parameters, or constants, that keeps the map's size."""
+    channels = x.type.shape[0]
+    groups = draw(st.sampled_from([n for n in (1, 2, 3, channels) if channels % n == 0]))
+    numbers = st.lists(st.floats(-2, 2), min_size=channels, max_size=channels)
+    op, arguments = draw(
+        st.sampled_from(
+            [
+                (Linear, {"out": draw(st.integers(1, 4)), "bias": draw(st.booleans())}),
+                (LayerNorm, {"eps": 0.1}),
+                (GroupNorm, {"groups": groups, "eps": 0.1}),
+                (ChannelScale, {}),
+                (Affine, {"scale": draw(numbers), "shift": [draw(st.integers(-1, 1))]}),
+                (WsConv2d, {"kernel": (3, 3), "groups": groups, "eps": 0.1}),
+                (ChannelShuffle, {"groups": groups}),
+            ]
+        )
+    )
+    layer = b.add(op, name, x, **arguments)
+    if op in (Linear, WsConv2d) and draw(st.booleans()):
+        return b.add(BatchNorm, f"{name}.bn", layer)
+    return layer
+
+
+def _grow_resized(draw: st.DrawFn, b: Builder, name: str, x: Node, _: list[Node]) -> Node:
+    """A map of another size, or other channels of it."""
+    channels, height, width = x.type.shape
+    smaller = draw(st.integers(1, 9)), draw(st.integers(1, 9))
+    choices: list[tuple[type[Op], dict[str, Any]]] = [
+        (AdaptiveAvgPool, {"to": smaller}),
+        (Upsample, {"to": smaller, "mode": draw(st.sampled_from(["nearest", "bilinear"]))}),
+        (SliceChannels, {"start": channels - 1, "stop": channels}),
+    ]
+    if min(height, width) > 2:
+        stride = (1, draw(st.integers(1, 2)))
+        choices.append((BlurPool, {"kernel": draw(st.integers(2, 3)), "stride": stride}))
+    if max(height, width) < 10:
+        mode = draw(st.sampled_from(["nearest", "bilinear"]))
+        stride = (draw(st.integers(1, 2)), 1)
+        choices += [
+            (Upsample, {"scale": 2, "mode": mode}),
+            (Pad, {"by": (draw(st.integers(0, 2)), 1), "value": draw(st.sampled_from([0, -1.5]))}),
+            (ConvTranspose2d, {"kernel": (3, 2), "stride": stride, "bias": draw(st.booleans())}),
+        ]
+    op, arguments = draw(st.sampled_from(choices))
+    layer = b.add(op, name, x, **arguments)
+    if op is ConvTranspose2d and draw(st.booleans()):
+        return b.add(BatchNorm, f"{name}.bn", layer)
+    return layer
 
 
 def _grow_pool(draw: st.DrawFn, b: Builder, name: str, x: Node, _: list[Node]) -> Node | None:
@@ -210,7 +292,14 @@ def _grow_merge(draw: st.DrawFn, b: Builder, name: str, x: Node, maps: list[Node
 
 
 def _grow_gate(draw: st.DrawFn, b: Builder, name: str, x: Node, _: list[Node]) -> Node:
-    gate = b.add(Sigmoid, f"{name}.sigmoid", b.add(GlobalAvgPool, f"{name}.gap", x))
+    gate = b.add(GlobalAvgPool, f"{name}.gap", x)
+    if draw(st.booleans()):
+        gate = b.add(ChannelConv1d, f"{name}.conv", gate, kernel=3)
+    radix = draw(st.sampled_from([n for n in (1, 2, 3) if x.type.shape[0] % n == 0]))
+    if draw(st.booleans()):
+        gate = b.add(Sigmoid, f"{name}.sigmoid", gate)
+    else:
+        gate = b.add(RadixSoftmax, f"{name}.softmax", gate, radix=radix)
     return b.add(Mul, name, *draw(st.permutations([x, gate])))
 
 
@@ -235,6 +324,10 @@ _GROWTHS = [
     _grow_conv,
     _grow_norm,
     _grow_simple,
+    _grow_simple,
+    _grow_layer,
+    _grow_layer,
+    _grow_resized,
     _grow_pool,
     _grow_merge,
     _grow_gate,

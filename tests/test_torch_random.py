@@ -22,22 +22,45 @@ from resnetc.backends.torch import build_module, emit_source
 from resnetc.ir import Graph, Node
 from resnetc.ir.verify import verify
 from resnetc.ops import (
+    AdaptiveAvgPool,
     Add,
+    Affine,
     AvgPool,
     BatchNorm,
+    BlurPool,
+    ChannelConv1d,
+    ChannelScale,
+    ChannelShuffle,
     Concat,
     Conv2d,
+    ConvTranspose2d,
     Dropout,
+    DropPath,
     Flatten,
+    Gelu,
     GlobalAvgPool,
+    GroupNorm,
+    Hardsigmoid,
+    Hardswish,
     Identity,
+    LayerNorm,
+    LeakyRelu,
     Linear,
     MaxPool,
     Mul,
+    Pad,
     PadChannels,
+    RadixSoftmax,
     Relu,
+    Relu6,
     Sigmoid,
+    Silu,
+    SliceChannels,
+    Softmax,
     Subsample,
+    Tanh,
+    Upsample,
+    WsConv2d,
 )
 
 LABELS = [
@@ -56,7 +79,11 @@ KINDS = [
     *("conv", "conv", "norm", "relu", "relu", "add", "add"),
     *("sigmoid", "dropout", "identity", "pool", "gate", "concat", "sum3", "select", "own", "skip"),
     *("part", "residual", "residual"),
+    *("act", "act", "norms", "scale", "scale", "matrix", "standard", "up", "blur", "shuffle"),
+    *("slice", "constants", "pad", "adaptive", "attention", "drop_path"),
 ]
+
+_ACTIVATIONS = (Relu6, LeakyRelu, Silu, Gelu, Hardswish, Hardsigmoid, Tanh, Softmax)
 
 instruction = st.tuples(
     st.sampled_from(KINDS), st.integers(0, 3), st.integers(0, 9), st.sampled_from(LABELS)
@@ -189,6 +216,61 @@ class _Filler:
                 x = at.layer(Subsample, x, stride=(1 + number % 2, 2))
                 sides = "both" if number % 2 else "after"
                 return at.layer(PadChannels, x, to=channels + number % 4, sides=sides)
+        return self._place_other(at, kind, x, number, label, varied)
+
+    def _place_other(
+        self, at: Place, kind: str, x: Node, number: int, label: str, varied: int
+    ) -> Node | None:
+        """The ops that are not the paper's."""
+        channels, height, width = x.type.shape
+        groups = 2 if channels % 2 == 0 else channels
+        match kind:
+            case "act":
+                op = _ACTIVATIONS[number % len(_ACTIVATIONS)]
+                slope = {"slope": varied / 10} if op is LeakyRelu else {}
+                return at.layer(op, x, **slope)
+            case "norms":
+                if number % 2:
+                    return at.layer(LayerNorm, x, label=label, eps=0.1)
+                return at.layer(GroupNorm, x, label=label, groups=groups, eps=0.1)
+            case "scale":
+                return at.layer(ChannelScale, x, label=label, init=float(varied))
+            case "matrix":
+                return at.layer(Linear, x, label=label, out=varied, bias=number % 2 == 0)
+            case "standard":
+                return at.layer(WsConv2d, x, label=label, kernel=(3, 3), out=varied, eps=0.1)
+            case "up" if max(height, width) < 9 and number % 2:
+                stride = (2, 1 + varied % 2)
+                return at.layer(
+                    ConvTranspose2d, x, label=label, kernel=(2, 2), out=varied, stride=stride
+                )
+            case "up" if max(height, width) < 9:
+                size = {"scale": 2} if number > 4 else {"to": (4 + varied, 7)}
+                mode = "bilinear" if number % 4 else "nearest"
+                return at.layer(Upsample, x, mode=mode, **size)
+            case "blur" if min(height, width) > 2:
+                return at.layer(BlurPool, x, kernel=2 + number % 2, stride=(1 + varied % 2, 1))
+            case "shuffle":
+                return at.layer(ChannelShuffle, x, groups=groups)
+            case "slice" if channels > 1:
+                return at.layer(SliceChannels, x, start=number % 2, stop=channels)
+            case "constants":
+                scale = [0.5 + place for place in range(channels)] if number % 2 else [varied / 2]
+                return at.layer(Affine, x, scale=scale, shift=[number % 3])
+            case "pad" if max(height, width) < 9:
+                return at.layer(Pad, x, by=(number % 2, 1), value=varied / 2 if number > 5 else 0.0)
+            case "adaptive":
+                return at.layer(AdaptiveAvgPool, x, to=(varied, 1 + number % 5))
+            case "attention":
+                gate = at.layer(GlobalAvgPool, x)
+                if number % 2:
+                    gate = at.layer(ChannelConv1d, gate, label=label, kernel=3)
+                radix = 2 if channels % 2 == 0 else 1
+                return at.layer(Mul, x, at.layer(RadixSoftmax, gate, radix=radix))
+            case "drop_path":
+                return at.layer(DropPath, x, p=float(number == 9))
+            case "up" | "blur" | "slice" | "pad":
+                return None
         raise AssertionError(kind)
 
     def _residual(self, at: Place, x: Node, out: int, label: str, number: int, turn: int) -> Node:
