@@ -6,14 +6,18 @@ from resnetc.ir import Graph, Node, Parameter, Scope
 from resnetc.ir.parameters import Stored
 from resnetc.ir.verify import Stage, verify
 from resnetc.lang.record import CheckedNetwork, PlacedOp, join, needed
+from resnetc.ops import Op, ParameterSpec
 
 
 def lower(network: CheckedNetwork) -> Graph:
     """The graph of a checked network, dead layers dropped, verified."""
     alive = needed(network.ops, [*network.outputs.values(), *network.aux.values()])
-    nodes = (_node(i, placed) for i, placed in enumerate(network.ops) if i in alive)
+    owned = _Owned()
+    nodes = (
+        _node(i, p, owned[p.op], network.shared) for i, p in enumerate(network.ops) if i in alive
+    )
     scopes = (
-        Scope(i, block.parent, block.path, block.block, block.span)
+        Scope(i, block.parent, block.path, block.block, block.span, block.repeats)
         for i, block in enumerate(network.blocks)
     )
     graph = Graph(network.name, nodes, network.outputs, scopes, network.aux)
@@ -21,10 +25,24 @@ def lower(network: CheckedNetwork) -> Graph:
     return graph
 
 
-def _node(number: int, placed: PlacedOp) -> Node:
+class _Owned:
+    """What ops own. An op that was copied to many places is asked once."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[ParameterSpec, ...]] = {}
+
+    def __getitem__(self, op: Op) -> tuple[ParameterSpec, ...]:
+        if id(op) not in self._known:
+            self._known[id(op)] = op.parameters()
+        return self._known[id(op)]
+
+
+def _node(
+    number: int, placed: PlacedOp, owned: tuple[ParameterSpec, ...], shared: frozenset[str]
+) -> Node:
     parameters = tuple(
-        Parameter(path, spec.type, spec.role, Stored(path))
-        for spec in placed.op.parameters()
+        Parameter(path, spec.type, spec.role, Stored(path), path in shared)
+        for spec in owned
         for path in (join(placed.prefix, spec.name),)
     )
     return Node(

@@ -31,7 +31,8 @@ class Scope:
 
     `path` is the module path ("layer1.0"), empty for the network itself. `block` is what was
     placed there: the name of a block, `seq`, or the network's. Scopes without a label share their
-    parent's path.
+    parent's path, and so does with another one a scope that `repeats` it: the same module, called
+    once more.
     """
 
     id: int
@@ -39,6 +40,7 @@ class Scope:
     path: str
     block: str
     span: Span | None = None
+    repeats: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +165,7 @@ class Graph:
         number = {node.id: i for i, node in enumerate(self)}
         for node in self:
             operands = [number[i] for i in node.inputs]
+            # Who shares a parameter is told by its path.
             held = [(p.path, p.type, p.role, p.value) for p in node.parameters]
             digest.update(repr((node.name, node.op, operands, node.type, held)).encode())
         outputs = [(name, number[i]) for name, i in self.outputs.items()]

@@ -192,12 +192,16 @@ class Selection(Value):
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One array a node owns. `path` is its name on every backend."""
+    """One array a node owns. `path` is its name on every backend.
+
+    Of a `shared` one there may be several owners, all of the same value: a layer that is reused.
+    """
 
     path: str
     type: TensorType
     role: Role
     value: Value
+    shared: bool = False
 
     def array(self, weights: Weights) -> np.ndarray:
         """The array, contiguous and in the parameter's own element type.

@@ -6,6 +6,7 @@ from enum import Enum
 
 from resnetc.diagnostics import InternalError
 from resnetc.ir.graph import Graph, Node
+from resnetc.ir.parameters import Parameter
 from resnetc.ops import OPS, OpError
 from resnetc.shapes import DType
 
@@ -34,19 +35,22 @@ def verify(graph: Graph, stage: Stage = Stage.SOURCE) -> None:
     A user's mistake never gets here: `lang` has reported it. What fails here is a pass's bug.
     """
     names: set[str] = set()
-    owners: dict[str, str] = {}
+    owners: dict[str, tuple[str, Parameter]] = {}
+    seen: set[tuple[int, ...]] = set()
     for node in graph:
-        _verify_node(graph, node, stage)
-        _verify_element_types(graph, node)
+        # Copies of a block share their ops and types: the like of a node need not be looked at.
+        like = _identities(graph, node)
+        if like not in seen:
+            _verify_node(graph, node, stage)
+            _verify_element_types(graph, node)
+            seen.add(like)
         if node.name in names:
             raise InternalError(f"two nodes are called {node.name}")
         names.add(node.name)
         for parameter in node.parameters:
-            if parameter.path in owners:
-                raise InternalError(
-                    f"{node.name} and {owners[parameter.path]} own {parameter.path}"
-                )
-            owners[parameter.path] = node.name
+            name, first = owners.setdefault(parameter.path, (node.name, parameter))
+            if first is not parameter and not (parameter.shared and parameter == first):
+                raise InternalError(f"{node.name} and {name} own {parameter.path}")
     for name, node_id in graph.results.items():
         if node_id not in graph:
             raise InternalError(f"output {name} is not in the graph")
@@ -54,6 +58,15 @@ def verify(graph: Graph, stage: Stage = Stage.SOURCE) -> None:
         raise InternalError(f"output {min(both)} is also an auxiliary one")
     if graph.aux and stage is not Stage.SOURCE:
         raise InternalError(f"{min(graph.aux)} is of training only: not legal in {stage.name}")
+
+
+def _identities(graph: Graph, node: Node) -> tuple[int, ...]:
+    """What a node is judged by: identities of its op, its type, its operands' and parameters'."""
+    known = [id(node.op), id(node.type), len(node.inputs)]
+    known += [id(graph[operand].type) for operand in node.inputs]
+    for parameter in node.parameters:
+        known += id(parameter.type), id(parameter.role)
+    return tuple(known)
 
 
 def _verify_node(graph: Graph, node: Node, stage: Stage) -> None:

@@ -181,6 +181,8 @@ class _Checker:
         if isinstance(step.core, s.From):
             for value in step.core.values:
                 self.expression(value, local)
+        elif isinstance(step.core, s.Reuse):
+            self.expression(step.core.label, local)
         else:
             self.call(step.core, inside)
         local.update(bind.name for bind in step.binds)

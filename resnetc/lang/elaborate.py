@@ -87,9 +87,8 @@ class Elaborator:
         record = self.record
         ops, blocks = tuple(record.ops), tuple(record.blocks)
         claims = () if self.derived.rebound else tuple(self.expectations)
-        return CheckedNetwork(
-            self.derived.name, ops, blocks, self.outputs, self.aux, self.meta, claims
-        )
+        name, shared = self.derived.name, frozenset(record.shared)
+        return CheckedNetwork(name, ops, blocks, self.outputs, self.aux, self.meta, claims, shared)
 
     def _body(self, decl: s.Network, env: Env, site: Site) -> None:
         """Bind the parameters and run the statements; what comes after may go on without them."""
@@ -161,10 +160,13 @@ class Elaborator:
     # ---- statements
 
     def _statements(self, body: s.Body, env: Env, site: Site) -> None:
+        bodies = self._placer.reuse.bodies
+        bodies.append(body)
         for statement in body.statements:
             self._statement(statement, env, site)
             if site.here is not None:
                 env.names["here"] = site.here
+        bodies.pop()
 
     def _statement(self, statement: s.Stmt, env: Env, site: Site) -> None:
         budget = self.evaluate.budget
@@ -187,6 +189,7 @@ class Elaborator:
 
     def _poison(self, statement: s.Stmt, env: Env, site: Site) -> None:
         """What the statement would have defined is poison now."""
+        self._placer.reuse.lose(statement, site)
         if isinstance(statement, s.Let):
             env.names.update(dict.fromkeys(statement.targets, POISON))
         elif isinstance(statement, s.Chain):

@@ -12,6 +12,7 @@ from resnetc.lang.mistake import Abandon, Mistake, Poisoned
 from resnetc.lang.observe import Observer, Row
 from resnetc.lang.record import MAX_NODES, Recorder, join
 from resnetc.lang.replay import Replay, key_of
+from resnetc.lang.reuse import Labelled, Reuse
 from resnetc.lang.signatures import with_arguments
 from resnetc.lang.site import Counter, Flowing, Opened, Site
 from resnetc.lang.structures import STRUCTURES, Run, Structures, one_tensor, open_block
@@ -44,7 +45,7 @@ class Placer:
         self._run = run
         self._structures = Structures(evaluate, record, run, self._call)
         self._sites: list[s.Call] = []
-        self._reuse = Reuse(record)
+        self.reuse = Reuse(record)
         self.replay = Replay(record, enabled=observe is None)
 
     def chain(self, chain: s.Chain, env: Env, site: Site) -> None:
@@ -76,7 +77,7 @@ class Placer:
             self._call(call, component, env, site, step.span)
         if component is not None:
             made = range(ops, len(self.record.ops)), range(blocks, len(self.record.blocks))
-            self._reuse.note(component, Labelled(step.span, before, site.here, *made), site)
+            self.reuse.note(component, Labelled(step.span, before, site.here, *made), site)
 
     def _again(self, step: s.Step, core: s.Reuse, env: Env, site: Site) -> None:
         if step.label is not None:
@@ -86,7 +87,7 @@ class Placer:
         label = self._text(core.label, env)
         for _ in range(1 if step.repeat is None else self._count(step.repeat, env)):
             self.evaluate.budget.spend(step.span)
-            self._reuse.place(core, label, site)
+            self.reuse.place(core, label, site)
 
     def _flowing(self, step: s.Step, site: Site) -> Sequence[Flowing]:
         """What each target of `as` takes: the tensor, or its own of the several that flow."""
@@ -137,16 +138,20 @@ class Placer:
             raise Mistake("E0111", message, expr.span, notes=(note,))
         return text
 
-    def _repeat(self, step: s.Step, call: s.Call, env: Env, site: Site) -> None:
-        assert step.repeat is not None
-        count = self.evaluate.typed(step.repeat, env, int, "int")
+    def _count(self, repeat: s.Expr, env: Env) -> int:
+        count = self.evaluate.typed(repeat, env, int, "int")
         if count < 0:
-            message = f"cannot repeat {count} times"
-            raise Mistake("E0310", message, step.repeat.span)
+            raise Mistake("E0310", f"cannot repeat {count} times", repeat.span)
         if count > MAX_NODES:
             message = f"{count:,} repeats; a network holds at most {MAX_NODES:,} layers"
-            raise Abandon("E0601", message, step.repeat.span)
-        component = self.component(step, env)
+            raise Abandon("E0601", message, repeat.span)
+        return count
+
+    def _repeat(
+        self, step: s.Step, call: s.Call, component: str | None, env: Env, site: Site
+    ) -> None:
+        assert step.repeat is not None
+        count = self._count(step.repeat, env)
         inner = site
         if component is not None:
             path = join(site.path, component)

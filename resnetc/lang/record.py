@@ -44,12 +44,16 @@ class PlacedOp:
 
 @dataclass(frozen=True, slots=True)
 class PlacedBlock:
-    """A block in its place: a module of the tree. `parent` is None for the network itself."""
+    """A block in its place: a module of the tree. `parent` is None for the network itself.
+
+    `repeats` is the block that this one is once more, with the same parameters.
+    """
 
     parent: int | None
     path: str
     block: str
     span: Span
+    repeats: int | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class CheckedNetwork:
     """A network whose every mistake would have been reported: ops in topological order (a tensor's
     id is its op's position), blocks by id, outputs and those of training only (`aux`) by name. What
     it expects of itself is to be proven on the graph; a network with values from outside its file
-    expects nothing."""
+    expects nothing. `shared` are the parameters, by path, that layers have in common by `reuse`."""
 
     name: str
     ops: tuple[PlacedOp, ...]
@@ -66,6 +70,7 @@ class CheckedNetwork:
     aux: dict[str, int]
     meta: dict[str, object]
     expectations: tuple[Expectation, ...] = ()
+    shared: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +115,7 @@ class Recorder:
 
     ops: list[PlacedOp] = field(default_factory=list)
     blocks: list[PlacedBlock] = field(default_factory=list)
+    shared: set[str] = field(default_factory=set)
     _owners: dict[str, _Place] = field(default_factory=dict)
     _names: dict[str, int] = field(default_factory=dict)
 
@@ -141,6 +147,27 @@ class Recorder:
         self._own(op, prefix, span, opened)
         name = self._unique(join(path, op.name) if component is None else prefix)
         inputs = tuple(operand.id for operand in operands)
+        self.ops.append(PlacedOp(name, op, inputs, type_, prefix, scope, span))
+        return Tensor(len(self.ops) - 1, type_)
+
+    def reopen_block(self, number: int, parent: int, span: Span) -> int:
+        """Record a block once more, with the same parameters; returns the new one's id."""
+        self._spend(span)
+        block = self.blocks[number]
+        first = number if block.repeats is None else block.repeats
+        self.blocks.append(PlacedBlock(parent, block.path, block.block, span, first))
+        return len(self.blocks) - 1
+
+    def place_again(
+        self, placed: PlacedOp, operands: tuple[Tensor, ...], scope: int, span: Span
+    ) -> Tensor:
+        """Record an op once more, with the same parameters. Raises OpError as `place` does."""
+        self._spend(span)
+        op, prefix = placed.op, placed.prefix
+        type_ = op.result(*(operand.type for operand in operands))
+        self.shared.update(join(prefix, spec.name) for spec in op.parameters())
+        inputs = tuple(operand.id for operand in operands)
+        name = self._unique(placed.name)
         self.ops.append(PlacedOp(name, op, inputs, type_, prefix, scope, span))
         return Tensor(len(self.ops) - 1, type_)
 
