@@ -8,6 +8,7 @@ Network   .graph .cost .recipe      what the compiler knows
 from __future__ import annotations
 
 import contextlib
+import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,17 +21,20 @@ from resnetc.diagnostics import CompileError, Diagnostic, Source
 from resnetc.ir import Graph
 from resnetc.lang import syntax as s
 from resnetc.lang.check import check_module
+from resnetc.lang.doubts import doubts
 from resnetc.lang.elaborate import Elaborator
 from resnetc.lang.evaluate import Env, Evaluator
 from resnetc.lang.mistake import Mistake
 from resnetc.lang.modules import Definition, Program, load_program, read_source
 from resnetc.lang.observe import Observer
 from resnetc.lang.parser import parse_expression
-from resnetc.lang.recipe import read_recipe
+from resnetc.lang.sections import SCHEMAS, SECTIONS, read_section
 from resnetc.lang.values import show
+from resnetc.lang.unused import allowed, unused
 from resnetc.lang.variants import Derived, derive, needs, require_bound
 from resnetc.lower import lower
 from resnetc.recipes import Recipe
+from resnetc.sections import Deploy, Experiment
 from resnetc.zoo import Reference, find
 
 if TYPE_CHECKING:
@@ -45,8 +49,8 @@ class Network:
     """A compiled network.
 
     `parameters` are the names that can be bound, `settings` what was bound from outside the
-    file, as the language writes it, `meta` what the spec says of the network, `recipes` the
-    file's recipes by name.
+    file, as the language writes it, `meta` what the spec says of the network, `recipes`,
+    `experiments` and `deploys` the file's sections by name.
     """
 
     name: str
@@ -58,6 +62,8 @@ class Network:
     settings: dict[str, str]
     meta: dict[str, object]
     recipes: dict[str, Recipe] = field(default_factory=dict)
+    experiments: dict[str, Experiment] = field(default_factory=dict)
+    deploys: dict[str, Deploy] = field(default_factory=dict)
 
     @property
     def recipe(self) -> Recipe | None:
@@ -118,6 +124,20 @@ class Network:
 # --------------------------------------------------------------------------------- text to graph
 
 
+@contextlib.contextmanager
+def _collector_paused() -> Iterator[None]:
+    """No garbage collection meanwhile: a compilation makes many objects, and nearly all stay, so
+    that looking for others among them takes a third of its time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+@_collector_paused()
 def load(
     reference: str | Path, settings: Mapping[str, str] | None = None, /, **parameters: object
 ) -> Network:
@@ -134,7 +154,7 @@ def load(
     findings = [*program.findings, *check_module(program.entry)]
     definition = choose(program, found)
     with _collecting(findings):
-        recipes = _recipes(program)
+        sections = _sections(program)
     with _collecting(findings):
         derived, evaluate = _derive(definition, settings)
         checked = Elaborator(derived, evaluate).run()
@@ -150,26 +170,46 @@ def load(
         parameters=tuple(param.name for param in derived.params),
         settings=dict(settings),
         meta=checked.meta,
-        recipes=recipes,
+        recipes=sections["recipe"],
+        experiments=sections["experiment"],
+        deploys=sections["deploy"],
     )
 
 
 @dataclass(frozen=True)
 class FileReport:
-    """What `check_file` found: the networks that compile, templates, recipes, and mistakes."""
+    """What `check_file` found: the networks that compile, templates, sections, mistakes, and of a
+    file without mistakes what looks like one."""
 
     networks: dict[str, Graph]
     meta: dict[str, dict[str, object]]
     templates: tuple[str, ...]
     recipes: tuple[str, ...]
+    experiments: tuple[str, ...]
+    deploys: tuple[str, ...]
     findings: tuple[Diagnostic, ...]
+    warnings: tuple[Diagnostic, ...] = ()
 
 
+@_collector_paused()
 def check_file(reference: str | Path) -> FileReport:
-    """Check everything in a file, or one network of it; all mistakes come at once."""
+    """Check everything in a file, or one network of it; all mistakes come at once.
+
+    Raises UsageError where there is no such file or network, CompileError for a mistake of syntax.
+    """
     found = find(str(reference))
     program = load_program(read_source(found.path, found.shown), found.path)
     return check_program(program, [choose(program, found)] if found.network else None)
+
+
+@_collector_paused()
+def check_source(source: Source, path: Path) -> FileReport:
+    """Check a text as if it stood in the file at a path; mistakes of syntax are findings too."""
+    try:
+        program = load_program(source, path)
+    except CompileError as error:
+        return FileReport({}, {}, (), (), (), (), tuple(error.diagnostics))
+    return check_program(program)
 
 
 def check_program(
@@ -185,6 +225,7 @@ def check_program(
     networks: dict[str, Graph] = {}
     meta: dict[str, dict[str, object]] = {}
     templates = []
+    suspects = unused(program.entry)
     for definition in _networks(program) if chosen is None else chosen:
         name = definition.decl.name
         try:
@@ -195,16 +236,22 @@ def check_program(
             checked = Elaborator(derived, evaluate, watch(name) if watch else None).run()
             networks[name], meta[name] = lower(checked), checked.meta
             findings += unmet(networks[name], checked.expectations)
+            suspects += doubts(checked, program.entry.file.source)
         except CompileError as error:
             findings += error.diagnostics
-    recipes = list(program.entry.own((s.Recipe, s.RecipeVariant)))
-    for recipe in recipes:
-        try:
-            read_recipe(recipe)
-        except CompileError as error:
-            findings += error.diagnostics
-    names = tuple(recipe.decl.name for recipe in recipes)
-    return FileReport(networks, meta, tuple(templates), names, tuple(_distinct(findings)))
+    with _collecting(findings):
+        _sections(program)
+    names = {kind: tuple(d.decl.name for d in _of_kind(program, kind)) for kind in SCHEMAS}
+    return FileReport(
+        networks,
+        meta,
+        tuple(templates),
+        recipes=names["recipe"],
+        experiments=names["experiment"],
+        deploys=names["deploy"],
+        findings=tuple(_distinct(findings)),
+        warnings=() if findings else tuple(d for d in _distinct(suspects) if not allowed(d)),
+    )
 
 
 def _derive(
@@ -244,9 +291,22 @@ def _networks(program: Program) -> list[Definition]:
     return list(program.entry.own((s.Network, s.Variant)))
 
 
-def _recipes(program: Program) -> dict[str, Recipe]:
-    recipes = program.entry.own((s.Recipe, s.RecipeVariant))
-    return {definition.decl.name: read_recipe(definition) for definition in recipes}
+def _sections(program: Program) -> dict[str, dict[str, Any]]:
+    """The file's sections by kind and name. Raises CompileError with the mistakes of all."""
+    findings: list[Diagnostic] = []
+    read: dict[str, dict[str, Any]] = {kind: {} for kind in SCHEMAS}
+    for kind, schema in SCHEMAS.items():
+        for definition in _of_kind(program, kind):
+            with _collecting(findings):
+                read[kind][definition.decl.name] = read_section(definition, schema)
+    raise_findings(findings)
+    return read
+
+
+def _of_kind(program: Program, kind: str) -> list[Definition]:
+    """The file's own sections of a kind."""
+    found = program.entry.own(SECTIONS)
+    return [each for each in found if getattr(each.decl, "kind", None) == kind]
 
 
 @contextlib.contextmanager

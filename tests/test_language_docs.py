@@ -25,6 +25,7 @@ from resnetc.lang.builtins import FUNCTIONS
 from resnetc.lang.expectations import KEYS
 from resnetc.lang.structures import STRUCTURES
 from resnetc.recipes import DATA_SETS, WORDS, Recipe
+from resnetc.sections import CALIBRATIONS, Deploy, Experiment
 
 D = TypeVar("D", bound=s.Decl)
 DOCS = Path(__file__).parent.parent / "docs"
@@ -154,7 +155,8 @@ def test_every_kind_of_declaration_and_statement_has_an_example() -> None:
         for kind in vars(s).values()
         if isinstance(kind, type) and issubclass(kind, s.Expr | s.Stmt | s.Decl)
     }
-    assert kinds - seen <= {s.Expr, s.Stmt, s.Decl, s.Callable, s.Primitive}
+    bases = {s.Expr, s.Stmt, s.Decl, s.Callable, s.Section, s.SectionVariant}
+    assert kinds - seen <= {*bases, s.Primitive}
 
 
 # --------------------------------------------------------------------------------------- tutorial
@@ -289,6 +291,28 @@ def test_every_field_of_a_recipe_is_listed_with_its_default() -> None:
     assert rows == [(f.name, written(f.default)) for f in dataclasses.fields(Recipe)]
     (data,) = re.findall(r"^\| `data` \|.*\| a data set: (.*?);", section("Recipes"), re.M)
     assert data == ", ".join(f"`{name}`" for name in DATA_SETS)
+
+
+def test_every_field_of_an_experiment_and_a_deployment_is_listed_with_its_default() -> None:
+    for title, schema in (("Experiments", Experiment), ("Deployments", Deploy)):
+        rows = re.findall(r"^\| `([\w.]+)` \| `?([^`|]*?)`? \|", section(title), re.M)
+        assert rows == list(fields_of(schema)), title
+    signatures = [
+        f"{word}({', '.join(shown_field(field) for field in dataclasses.fields(each))})"
+        for word, each in CALIBRATIONS.items()
+    ]
+    assert items(section("Deployments")) == signatures
+
+
+def fields_of(schema: type, before: str = "") -> Iterator[tuple[str, str]]:
+    """Fields of a schema and their defaults, those of a section inside by `section.field`."""
+    for field in dataclasses.fields(schema):
+        if field.default is dataclasses.MISSING:
+            yield before + field.name, "needed"
+        elif dataclasses.is_dataclass(field.default):
+            yield from fields_of(type(field.default), f"{field.name}.")
+        else:
+            yield before + field.name, written(field.default)
 
 
 def test_budgets_are_the_programs() -> None:

@@ -208,7 +208,11 @@ def test_reserved_words_are_no_names(word: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "word", ["block", "shortcut", "network", "recipe", "primitive", "ambient", "use", "const", "fn"]
+    "word",
+    [
+        *["block", "shortcut", "network", "recipe", "experiment", "deploy", "primitive"],
+        *["ambient", "use", "const", "fn", "table", "aux", "meta"],
+    ],
 )
 def test_declaring_words_name_what_architectures_name_so(word: str) -> None:
     text = f"block b({word}: int = 3) {{ {word}: conv(3x3) }}\n"

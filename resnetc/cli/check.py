@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from resnetc.cli import mend
 from resnetc.cli.arguments import json_option
+from resnetc.cli.findings import show_findings
 from resnetc.diagnostics import CheckError, CompileError, UsageError
 from resnetc.driver import FileReport, check_file
+from resnetc.zoo import find
 
 if TYPE_CHECKING:
     from resnetc.analysis.paper import PaperReport
@@ -17,32 +21,79 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("specs", nargs=-1, required=True, metavar="SPEC...")
+@click.option("--fix", is_flag=True, help="Make the edits that surely mend what is found.")
+@click.option("--diff", is_flag=True, help="Show what --fix would change; change nothing.")
+@click.option("--strict", is_flag=True, help="Warnings fail the check, with exit code 5.")
 @click.option(
     "--paper", is_flag=True, help="Hold networks that claim to be the paper's against it."
 )
 @json_option
-def check(specs: tuple[str, ...], paper: bool, as_json: bool) -> None:
+def check(
+    specs: tuple[str, ...], fix: bool, diff: bool, strict: bool, paper: bool, as_json: bool
+) -> None:
     """Check spec files, or single networks (FILE:NETWORK, or a name of the zoo).
 
-    Every mistake in a file is reported. Exit code 3 when there is one; with --paper, 5 when a
-    network differs from the paper's and no known deviation explains it.
+    Every mistake in a file is reported, and in a file without mistakes what looks like one. Exit
+    code 3 when there is a mistake; 5 with --paper when a network differs from the paper's and no
+    known deviation explains it, and with --strict when there is a warning.
     """
-    reports = {spec: check_file(spec) for spec in specs}
+    if diff and as_json:
+        raise UsageError("--diff prints no JSON; the edits are in what --json prints")
+    if fix or diff:
+        reports = {spec: _mended(spec, show=not as_json, write=not diff) for spec in specs}
+    else:
+        reports = {spec: _checked(spec) for spec in specs}
     papers = {spec: _against_paper(report) for spec, report in reports.items()} if paper else {}
     if as_json:
         summary = [_to_json(spec, report, papers.get(spec, [])) for spec, report in reports.items()]
         click.echo(json.dumps(summary, indent=2))
-    findings = [finding for report in reports.values() for finding in report.findings]
-    if not as_json:
+    else:
         for spec, report in reports.items():
             _print_summary(spec, report)
             _print_papers(papers.get(spec, []))
-    if findings and not as_json:
+    _conclude(list(reports.values()), strict=strict, quiet=as_json)
+    if paper:
+        _conclude_paper([comparison for found in papers.values() for comparison in found])
+
+
+def _checked(spec: str) -> FileReport:
+    try:
+        return check_file(spec)
+    except CompileError as error:
+        return FileReport({}, {}, (), (), (), (), error.diagnostics)
+
+
+def _mended(spec: str, *, show: bool, write: bool) -> FileReport:
+    """Mend a file and say how, or only show the difference; returns what is left to report."""
+    found = find(spec)
+    if not Path(found.shown).exists():
+        raise UsageError(f"{spec}: only a file of your own is mended, not one of the zoo")
+    mended = mend.mend(found.path, found.shown)
+    if not write:
+        click.echo(mended.diff(), nl=False)
+    elif mended.made:
+        mend.write(mended, found.path)
+        for line in mend.summary(mended.made) if show else ():
+            click.echo(line)
+    return mended.report
+
+
+def _conclude(reports: list[FileReport], *, strict: bool, quiet: bool) -> None:
+    """Show what was found on standard error, and leave where it is a failure."""
+    findings = [finding for report in reports for finding in report.findings]
+    warnings = [warning for report in reports for warning in report.warnings]
+    if not quiet:
+        show_findings(warnings)
+    if findings and not quiet:
         raise CompileError(findings)
     if findings:
         click.get_current_context().exit(CompileError.exit_code)
-    claims = [comparison for found in papers.values() for comparison in found]
-    if paper and not claims:
+    if warnings and strict:
+        raise CheckError(f"{len(warnings)} warning{'' if len(warnings) == 1 else 's'}")
+
+
+def _conclude_paper(claims: list[PaperReport]) -> None:
+    if not claims:
         raise UsageError("no network here claims to be the paper's (`meta { paper = ... }`)")
     broken = [comparison.network for comparison in claims if not comparison.holds]
     if broken:
@@ -74,6 +125,8 @@ def _print_summary(spec: str, report: FileReport) -> None:
         (len(report.networks), "network"),
         (len(report.templates), "template"),
         (len(report.recipes), "recipe"),
+        (len(report.experiments), "experiment"),
+        (len(report.deploys), "deployment"),
     ]
     found = ", ".join(f"{n} {noun}{'' if n == 1 else 's'}" for n, noun in counts if n)
     click.echo(f"{spec}: fine ({found or 'no network'})")
@@ -88,6 +141,9 @@ def _to_json(spec: str, report: FileReport, papers: list[PaperReport]) -> dict[s
         },
         "templates": list(report.templates),
         "recipes": list(report.recipes),
+        "experiments": list(report.experiments),
+        "deploys": list(report.deploys),
         "findings": [finding.to_json() for finding in report.findings],
+        "warnings": [warning.to_json() for warning in report.warnings],
         "paper": [comparison.to_json() for comparison in papers],
     }

@@ -163,7 +163,8 @@ class Evaluator:
             return Policy(decl, home)
         if isinstance(decl, s.Network | s.Variant):
             return NetworkValue(decl, home)
-        raise Mistake("E0211", f"`{decl.name}` is a recipe, not a value", span)
+        assert isinstance(decl, s.Section | s.SectionVariant)
+        raise Mistake("E0211", f"`{decl.name}` is {decl.noun}, not a value", span)
 
     def ambient(self, decl: s.Ambient, home: Module, env: Env) -> object:
         """What an ambient is bound to here."""

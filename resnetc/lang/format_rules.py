@@ -29,7 +29,7 @@ Node = Tree | lark.Token
 
 _TIGHT = frozenset(
     {"module", "attr", "index", "slice", "apply", "list_type", "optional_type", "negative"}
-    | {"range_op", "keyword", "label", "bind_append"}
+    | {"range_op", "keyword", "label", "bind_append", "key"}
 )
 """Rules whose parts stand close together."""
 _IN_ONE_LINE = Line("  ")
@@ -58,6 +58,9 @@ class _Layout:
             "branches": self.with_braces,
             "facts": self.with_braces,
             "recipe": self.with_braces,
+            "experiment": self.with_braces,
+            "deploy": self.with_braces,
+            "subsection": self.with_braces,
             "meta": self.with_braces,
             "fn_body": self.with_braces,
             "branch": self.branch,

@@ -6,6 +6,7 @@ Every node carries its span. Class names follow the grammar's rules.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from resnetc.diagnostics import Source, Span
 from resnetc.lang.expressions import Apply as Apply
@@ -328,17 +329,84 @@ class Ambient(Decl):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Recipe(Decl):
-    """A training recipe."""
+class Subsection:
+    """`name { key = value }` inside a section."""
 
+    span: Span
+    name: str
+    name_span: Span
     settings: tuple[Setting, ...]
+    subsections: tuple[Subsection, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class RecipeVariant(Decl):
+class Section(Decl):
+    """Base of sections: keys and values against a schema.
+
+    `kind` is the word they begin with, `noun` what messages call them.
+    """
+
+    kind: ClassVar[str]
+    noun: ClassVar[str]
+    settings: tuple[Setting, ...]
+    subsections: tuple[Subsection, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recipe(Section):
+    """How a network is trained."""
+
+    kind: ClassVar[str] = "recipe"
+    noun: ClassVar[str] = "a recipe"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Experiment(Section):
+    """A network, a recipe and a seed."""
+
+    kind: ClassVar[str] = "experiment"
+    noun: ClassVar[str] = "an experiment"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Deploy(Section):
+    """What a network is exported to, and in which precision."""
+
+    kind: ClassVar[str] = "deploy"
+    noun: ClassVar[str] = "a deploy section"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SectionVariant(Decl):
+    """Base of sections derived from another; a key in a subsection is written `a.b`."""
+
+    kind: ClassVar[str]
+    noun: ClassVar[str]
+    derivation: Derivation
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RecipeVariant(SectionVariant):
     """A recipe derived from another."""
 
-    derivation: Derivation
+    kind: ClassVar[str] = "recipe"
+    noun: ClassVar[str] = "a recipe"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExperimentVariant(SectionVariant):
+    """An experiment derived from another."""
+
+    kind: ClassVar[str] = "experiment"
+    noun: ClassVar[str] = "an experiment"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DeployVariant(SectionVariant):
+    """A deploy section derived from another."""
+
+    kind: ClassVar[str] = "deploy"
+    noun: ClassVar[str] = "a deploy section"
 
 
 @dataclass(frozen=True)

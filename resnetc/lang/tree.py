@@ -99,12 +99,28 @@ class TreeBuilder(ExpressionBuilder):
         return s.Ambient(*self._decl(meta, name), type_, value)
 
     def recipe(self, meta: TreeMeta, items: Items) -> s.Recipe:
-        name, *settings = items
-        return s.Recipe(*self._decl(meta, name), tuple(settings))
+        return s.Recipe(*self._decl(meta, items[0]), *_entries(items))
 
     def recipe_variant(self, meta: TreeMeta, items: Items) -> s.RecipeVariant:
         name, derivation = items
         return s.RecipeVariant(*self._decl(meta, name), derivation)
+
+    def experiment(self, meta: TreeMeta, items: Items) -> s.Experiment:
+        return s.Experiment(*self._decl(meta, items[0]), *_entries(items))
+
+    def experiment_variant(self, meta: TreeMeta, items: Items) -> s.ExperimentVariant:
+        name, derivation = items
+        return s.ExperimentVariant(*self._decl(meta, name), derivation)
+
+    def deploy(self, meta: TreeMeta, items: Items) -> s.Deploy:
+        return s.Deploy(*self._decl(meta, items[0]), *_entries(items))
+
+    def deploy_variant(self, meta: TreeMeta, items: Items) -> s.DeployVariant:
+        name, derivation = items
+        return s.DeployVariant(*self._decl(meta, name), derivation)
+
+    def subsection(self, meta: TreeMeta, items: Items) -> s.Subsection:
+        return s.Subsection(*self._decl(meta, items[0]), *_entries(items))
 
     # ---- statements
 
@@ -186,6 +202,13 @@ class TreeBuilder(ExpressionBuilder):
         name, value = items
         return s.Setting(self._span(meta), str(name), self._token_span(name), value)
 
+    def override(self, meta: TreeMeta, items: Items) -> s.Setting:
+        (name, name_span), value = items
+        return s.Setting(self._span(meta), name, name_span, value)
+
+    def key(self, meta: TreeMeta, items: Items) -> tuple[str, Span]:
+        return "".join(map(str, items)), self._span(meta)
+
     def if_stmt(self, meta: TreeMeta, items: Items) -> s.If:
         test, then, orelse = items
         if isinstance(orelse, s.If):
@@ -214,3 +237,9 @@ class TreeBuilder(ExpressionBuilder):
 
     def output_stmt(self, meta: TreeMeta, items: Items) -> s.OutputStmt:
         return s.OutputStmt(self._span(meta), tuple(items[1:]))
+
+
+def _entries(items: Items) -> tuple[tuple[s.Setting, ...], tuple[s.Subsection, ...]]:
+    """What stands in the braces of a section."""
+    settings = tuple(item for item in items if isinstance(item, s.Setting))
+    return settings, tuple(item for item in items if isinstance(item, s.Subsection))

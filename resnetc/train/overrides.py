@@ -18,7 +18,7 @@ from resnetc.lang.evaluate import Env, Evaluator
 from resnetc.lang.mistake import Mistake
 from resnetc.lang.modules import Module
 from resnetc.lang.parser import parse_expression
-from resnetc.lang.recipe import fit
+from resnetc.lang.fit import fit
 from resnetc.recipes import Recipe
 
 

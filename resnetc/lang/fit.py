@@ -1,5 +1,4 @@
-"""`recipe` sections to `Recipe` records. The records are the schema: their fields and types say
-what a section may hold."""
+"""Values of sections to records, whose fields and types say what may stand there."""
 
 from __future__ import annotations
 
@@ -9,85 +8,16 @@ import typing
 from functools import lru_cache
 from typing import Any, Literal
 
-from resnetc.diagnostics import CompileError, Diagnostic, Help, Label, Span, suggest
-from resnetc.lang import syntax as s
-from resnetc.lang.budget import room
-from resnetc.lang.evaluate import Env, Evaluator
-from resnetc.lang.mistake import Mistake, Poisoned
-from resnetc.lang.modules import Definition
+from resnetc.diagnostics import Help, Span, suggest
+from resnetc.lang.mistake import Mistake
 from resnetc.lang.values import Bound, Comparison, Range, Word, show, type_name
-from resnetc.recipes import DATA_SETS, WORDS, Condition, DataSet, Recipe
-
-
-@room()
-def read_recipe(definition: Definition) -> Recipe:
-    """The recipe a declaration stands for. Raises CompileError with every mistake in it."""
-    reader = _Reader(Evaluator())
-    recipe = reader.read(definition, 0)
-    if reader.findings:
-        raise CompileError(reader.findings)
-    return recipe
+from resnetc.recipes import DATA_SETS, WORDS, Condition, DataSet
 
 
 @lru_cache(maxsize=64)
-def _hints(record: type) -> dict[str, Any]:
+def hints(record: type) -> dict[str, Any]:
     """Types of a record's fields."""
     return typing.get_type_hints(record)
-
-
-class _Reader:
-    def __init__(self, evaluate: Evaluator) -> None:
-        self.evaluate = evaluate
-        self.findings: list[Diagnostic] = []
-
-    def read(self, definition: Definition, depth: int) -> Recipe:
-        decl, home = definition.decl, definition.home
-        env = Env(home, recipe=True)
-        if isinstance(decl, s.Recipe):
-            return self._apply(Recipe(), decl.settings, env)
-        assert isinstance(decl, s.RecipeVariant)
-        base = decl.derivation.base
-        found = home.names.get(base.name) if isinstance(base, s.Name) else None
-        if found is None or not isinstance(found.decl, s.Recipe | s.RecipeVariant):
-            self._report(Mistake("E0217", "a recipe is derived from a recipe", base.span))
-            return Recipe()
-        if depth > 32:
-            message = f"recipe `{decl.name}` is derived from itself"
-            self._report(Mistake("E0408", message, decl.name_span))
-            return Recipe()
-        return self._apply(self.read(found, depth + 1), decl.derivation.settings, env)
-
-    def _report(self, mistake: Mistake) -> None:
-        self.findings.append(mistake.diagnostic)
-
-    def _apply(self, recipe: Recipe, settings: tuple[s.Setting, ...], env: Env) -> Recipe:
-        wanted = _hints(Recipe)
-        written: dict[str, Span] = {}
-        for setting in settings:
-            try:
-                _known(setting, wanted, written)
-                value = self.evaluate(setting.value, env)
-                held = fit(value, wanted[setting.name], setting.value.span)
-                recipe = dataclasses.replace(recipe, **{setting.name: held})
-                written[setting.name] = setting.name_span
-            except Mistake as mistake:
-                self._report(mistake)
-            except Poisoned:
-                pass
-        return recipe
-
-
-def _known(setting: s.Setting, wanted: dict[str, Any], written: dict[str, Span]) -> None:
-    if setting.name in written:
-        first = Label(written[setting.name], "first")
-        message = f"`{setting.name}` is set twice"
-        raise Mistake("E0218", message, setting.name_span, secondary=(first,))
-    if setting.name not in wanted:
-        close = suggest(setting.name, wanted)
-        advice = Help(f"did you mean `{close}`?", setting.name_span, close) if close else None
-        note = f"a recipe holds {', '.join(wanted)}"
-        message = f"a recipe has no `{setting.name}`"
-        raise Mistake("E0203", message, setting.name_span, notes=(note,), help=advice)
 
 
 def fit(value: object, wanted: Any, span: Span) -> Any:
@@ -151,10 +81,10 @@ def _fit_word(word: Word, records: dict[str, Any], span: Span) -> Any:
         message = f"`{word.name}` cannot stand here" if known else f"there is no `{word.name}`"
         note = f"here stands {'one of ' if len(records) > 1 else ''}{', '.join(records)}"
         raise Mistake("E0201", message, word.name_span, notes=(note,), help=advice)
-    hints = _hints(record)
+    types_ = hints(record)
     fields = [field for field in dataclasses.fields(record) if field.init]
     given = _arguments(word, [field.name for field in fields])
-    values = {name: fit(arg.value, hints[name], arg.span) for name, arg in given.items()}
+    values = {name: fit(arg.value, types_[name], arg.span) for name, arg in given.items()}
     for field in fields:
         open_ = field.default is dataclasses.MISSING and field.name not in values
         if open_:
@@ -188,14 +118,15 @@ def _fit_data(word: Word) -> DataSet:
         note = f"known are {', '.join(DATA_SETS)}"
         message = f"there is no data set `{word.name}`"
         raise Mistake("E0201", message, word.name_span, notes=(note,), help=advice)
-    hints = _hints(DataSet)
+    types_ = hints(DataSet)
     given = _arguments(word, ["train", "val"])
-    return DataSet(word.name, **{n: fit(a.value, hints[n], a.span) for n, a in given.items()})
+    return DataSet(word.name, **{n: fit(a.value, types_[n], a.span) for n, a in given.items()})
 
 
 def _describe(wanted: Any) -> str:
     word = getattr(wanted, "word", None)
-    return f"`{word}(...)`" if word else str(getattr(wanted, "__name__", wanted)).lower()
+    name = str(getattr(wanted, "__name__", wanted)).lower()
+    return f"`{word}(...)`" if word else {"str": "string"}.get(name, name)
 
 
 def _found(value: object) -> str:

@@ -1,0 +1,240 @@
+"""`recipe`, `experiment` and `deploy` sections to records. The records are the schema: a field is
+a key, a record without a word of its own a section inside the section."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from resnetc.diagnostics import CompileError, Diagnostic, Help, Label, Span, suggest
+from resnetc.lang import syntax as s
+from resnetc.lang.budget import room
+from resnetc.lang.evaluate import Env, Evaluator
+from resnetc.lang.fit import fit, hints
+from resnetc.lang.mistake import Mistake, Poisoned
+from resnetc.lang.modules import Definition, Module
+from resnetc.lang.variants import MAX_DERIVATIONS, derive, needs
+from resnetc.recipes import Recipe
+from resnetc.sections import Deploy, Experiment, NetworkName, Precision, RecipeName
+
+R = TypeVar("R", Recipe, Experiment, Deploy)
+SCHEMAS: dict[str, type] = {"recipe": Recipe, "experiment": Experiment, "deploy": Deploy}
+SECTIONS = (s.Section, s.SectionVariant)
+_SUBSECTIONS = (Precision,)
+_NETWORKS = (s.Network, s.Variant)
+_RECIPES = (s.Recipe, s.RecipeVariant)
+_Values = dict[str, Any]
+"""Fields that are set; those of a section inside are a dictionary of their own."""
+
+
+@room()
+def read_section(definition: Definition, record: type[R]) -> R:
+    """The record a section stands for. Raises CompileError with every mistake in it."""
+    reader = _Reader(Evaluator())
+    values = reader.values(definition, record, 0)
+    made: R | None = reader.made(record, values, definition.decl)
+    if reader.findings or made is None:
+        raise CompileError(reader.findings)
+    return made
+
+
+class _Reader:
+    def __init__(self, evaluate: Evaluator) -> None:
+        self.evaluate = evaluate
+        self.findings: list[Diagnostic] = []
+        # A key that is there but wrong is not missing, nor is any where the base is wrong.
+        self._tried: set[str] = set()
+        self._broken = False
+
+    def values(self, definition: Definition, record: type, depth: int) -> _Values:
+        """What a section sets, those it is derived from first."""
+        decl, home = definition.decl, definition.home
+        env = Env(home, recipe=True)
+        if isinstance(decl, s.Section):
+            return self._entries(decl, record, decl.noun, env, {})
+        assert isinstance(decl, s.SectionVariant)
+        base = decl.derivation.base
+        found = home.names.get(base.name) if isinstance(base, s.Name) else None
+        if found is None or getattr(found.decl, "kind", None) != decl.kind:
+            message = f"{decl.noun} is derived from {decl.noun}"
+            return self._break(Mistake("E0217", message, base.span))
+        if depth > MAX_DERIVATIONS:
+            message = f"{decl.kind} `{decl.name}` is derived from itself"
+            return self._break(Mistake("E0408", message, decl.name_span))
+        values = self.values(found, record, depth + 1)
+        return self._settings(decl.derivation.settings, record, decl.noun, env, values)
+
+    def made(self, record: Any, values: _Values, decl: s.Decl) -> Any:
+        """The record with these values, or None where one that it needs is missing."""
+        parts = {
+            name: self.made(hints(record)[name], value, decl) if isinstance(value, dict) else value
+            for name, value in values.items()
+        }
+        for field in dataclasses.fields(record):
+            if field.default is dataclasses.MISSING and field.name not in parts:
+                if field.name not in self._tried and not self._broken:
+                    assert isinstance(decl, s.Section | s.SectionVariant)
+                    message = f"{decl.kind} `{decl.name}` needs `{field.name}`"
+                    note = _holds(decl.noun, record)
+                    self._report(Mistake("E0204", message, decl.name_span, notes=(note,)))
+                return None
+        return record(**parts)
+
+    def _report(self, mistake: Mistake) -> None:
+        self.findings.append(mistake.diagnostic)
+
+    def _break(self, mistake: Mistake) -> _Values:
+        self._report(mistake)
+        self._broken = True
+        return {}
+
+    def _entries(
+        self,
+        section: s.Section | s.Subsection,
+        record: type,
+        what: str,
+        env: Env,
+        values: _Values,
+    ) -> _Values:
+        values = self._settings(section.settings, record, what, env, values)
+        seen = {setting.name: setting.name_span for setting in section.settings}
+        for inside in section.subsections:
+            try:
+                _once(inside.name, inside.name_span, seen)
+                wanted = _known(inside.name, inside.name_span, record, what)
+            except Mistake as mistake:
+                self._report(mistake)
+                continue
+            if wanted not in _SUBSECTIONS:
+                message = f"`{inside.name}` is no section"
+                advice = f"write `{inside.name} = ...`"
+                self._report(Mistake("E0301", message, inside.name_span, help=advice))
+                continue
+            held = values.get(inside.name, {})
+            values = {
+                **values,
+                inside.name: self._entries(inside, wanted, _inside(inside.name), env, held),
+            }
+        return values
+
+    def _settings(
+        self,
+        settings: tuple[s.Setting, ...],
+        record: type,
+        what: str,
+        env: Env,
+        values: _Values,
+    ) -> _Values:
+        seen: dict[str, Span] = {}
+        for setting in settings:
+            self._tried.add(setting.name)
+            try:
+                _once(setting.name, setting.name_span, seen)
+                values = self._set(setting, setting.name.split("."), record, what, env, values)
+            except Mistake as mistake:
+                self._report(mistake)
+            except Poisoned:
+                pass
+        return values
+
+    def _set(
+        self,
+        setting: s.Setting,
+        path: list[str],
+        record: type,
+        what: str,
+        env: Env,
+        values: _Values,
+    ) -> _Values:
+        """The values with one more, which may be inside a section."""
+        name, *rest = path
+        span = _part(setting, path)
+        wanted = _known(name, span, record, what)
+        if rest and wanted not in _SUBSECTIONS:
+            message = f"`{name}` has no parts"
+            raise Mistake("E0203", message, span)
+        if rest:
+            inside = values.get(name, {})
+            return {**values, name: self._set(setting, rest, wanted, _inside(name), env, inside)}
+        if wanted in _SUBSECTIONS:
+            message = f"`{name}` is a section, not a value"
+            advice = f"write `{name} {{ ... }}`"
+            raise Mistake("E0301", message, span, help=advice)
+        return {**values, name: self._value(setting.value, wanted, env)}
+
+    def _value(self, expr: s.Expr, wanted: Any, env: Env) -> object:
+        options = typing.get_args(wanted) or (wanted,)
+        if NetworkName in options:
+            return _network(expr, env.home, self.evaluate)
+        if RecipeName in options:
+            return _named(expr, env.home, _RECIPES, "recipe")
+        return fit(self.evaluate(expr, env), wanted, expr.span)
+
+
+def _network(expr: s.Expr, home: Module, evaluate: Evaluator) -> str:
+    """The name of a complete network."""
+    name = _named(expr, home, _NETWORKS, "network")
+    derived = derive(home.names[name], evaluate)
+    missing = needs(derived)
+    if missing:
+        names = " and ".join(f"`{each}`" for each in missing)
+        declared = Label(derived.template.decl.name_span, "a template")
+        advice = f"derive a network from it: `network {name}1 = {name}({missing[0]}=...)`"
+        message = f"`{name}` needs {names}"
+        raise Mistake("E0204", message, expr.span, secondary=(declared,), help=advice)
+    return name
+
+
+def _named(expr: s.Expr, home: Module, kinds: tuple[type[s.Decl], ...], kind: str) -> str:
+    """A name of this file that stands for a declaration of a kind."""
+    if not isinstance(expr, s.Name):
+        raise Mistake("E0301", f"here stands the name of a {kind}", expr.span)
+    definition = home.names.get(expr.name)
+    if definition is not None and isinstance(definition.decl, kinds):
+        return expr.name
+    known = [name for name, d in home.names.items() if isinstance(d.decl, kinds)]
+    close = suggest(expr.name, known)
+    advice = Help(f"did you mean `{close}`?", expr.span, close) if close else None
+    if definition is not None:
+        declared = Label(definition.decl.name_span, "declared here")
+        message = f"`{expr.name}` is no {kind}"
+        raise Mistake("E0219", message, expr.span, secondary=(declared,), help=advice)
+    raise Mistake("E0219", f"this file has no {kind} `{expr.name}`", expr.span, help=advice)
+
+
+def _part(setting: s.Setting, path: list[str]) -> Span:
+    """Where the first name of what is left of a key's path is written."""
+    whole = setting.name_span
+    if whole.text != setting.name:
+        return whole
+    start = whole.end - len(".".join(path))
+    return Span(whole.source, start, start + len(path[0]))
+
+
+def _once(name: str, span: Span, seen: dict[str, Span]) -> None:
+    if name in seen:
+        first = Label(seen[name], "first")
+        raise Mistake("E0218", f"`{name}` is set twice", span, secondary=(first,))
+    seen[name] = span
+
+
+def _known(name: str, span: Span, record: type, what: str) -> Any:
+    """The type of a key."""
+    wanted: Mapping[str, Any] = hints(record)
+    if name not in wanted:
+        close = suggest(name, wanted)
+        advice = Help(f"did you mean `{close}`?", span, close) if close else None
+        message = f"{what} has no `{name}`"
+        raise Mistake("E0203", message, span, notes=(_holds(what, record),), help=advice)
+    return wanted[name]
+
+
+def _holds(what: str, record: type) -> str:
+    return f"{what} holds {', '.join(hints(record))}"
+
+
+def _inside(name: str) -> str:
+    """What messages call a section inside a section."""
+    return f"a {name} section"
