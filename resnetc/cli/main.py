@@ -10,13 +10,15 @@ from typing import NoReturn
 import click
 
 from resnetc import __version__
-from resnetc.diagnostics import MAX_REPORTED, CompileError, ResnetcError, render
+from resnetc.cli.findings import show_findings
+from resnetc.diagnostics import CompileError, ResnetcError
 
 VERBS = {
     "check": "resnetc.cli.check:check",
     "fmt": "resnetc.cli.fmt:fmt",
     "info": "resnetc.cli.info:info",
     "diff": "resnetc.cli.diff:diff",
+    "draw": "resnetc.cli.draw:draw",
     "build": "resnetc.cli.build:build",
     "train": "resnetc.cli.train:train",
     "eval": "resnetc.cli.train:evaluate",
@@ -25,6 +27,7 @@ VERBS = {
     "bench": "resnetc.cli.bench:bench",
     "list": "resnetc.cli.zoo:list_networks",
     "new": "resnetc.cli.zoo:new",
+    "lsp": "resnetc.cli.lsp:lsp",
     "doctor": "resnetc.cli.doctor:doctor",
 }
 """Each verb's command, imported only when the verb is used."""
@@ -66,7 +69,7 @@ def run(arguments: list[str]) -> int:
         _say("interrupted")
         return 130
     except CompileError as error:
-        _show_findings(error)
+        show_findings(error.diagnostics)
         return error.exit_code
     except ResnetcError as error:
         _say(f"error: {error}")
@@ -80,15 +83,6 @@ def run(arguments: list[str]) -> int:
         return 1
     # Without standalone mode, click hands back the code of `context.exit`.
     return code if isinstance(code, int) else 0
-
-
-def _show_findings(error: CompileError) -> None:
-    colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
-    for diagnostic in error.diagnostics[:MAX_REPORTED]:
-        _say(render(diagnostic, colour=colour) + "\n")
-    hidden = len(error.diagnostics) - MAX_REPORTED
-    if hidden > 0:
-        _say(f"and {hidden} more")
 
 
 def _say(text: str) -> None:

@@ -27,6 +27,6 @@ def what_follows(text: str) -> Follows | None:
         parser.exhaust_lexer()
     except lark.exceptions.UnexpectedInput:
         return None
-    accepted = frozenset(parser.accepts())
+    accepted = frozenset(parser.accepts())  # type: ignore[no-untyped-call]
     words = (str(t.pattern.value) for t in grammar().terminals if t.name in accepted)
     return Follows(accepted, frozenset(word for word in words if word.isalpha()))

@@ -1,0 +1,187 @@
+"""Which name means what: every place in a file where a name is written, and the thing it names."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+from resnetc.diagnostics import Source, Span
+from resnetc.lang import syntax as s
+from resnetc.lang.modules import Definition, Module
+from resnetc.lang.scan import spans
+
+
+class Kind(Enum):
+    """What sort of thing a name stands for, in the words of the language."""
+
+    NETWORK = "network"
+    BLOCK = "block"
+    PRIMITIVE = "primitive"
+    SHORTCUT = "shortcut"
+    FUNCTION = "fn"
+    CONSTANT = "const"
+    AMBIENT = "ambient"
+    SECTION = "section"
+    ALIAS = "import"
+    PARAMETER = "parameter"
+    VALUE = "value"
+    LABEL = "label"
+    BUILTIN = "builtin"
+
+
+_DECLARED: tuple[tuple[type[s.Decl], Kind], ...] = (
+    (s.Network, Kind.NETWORK),
+    (s.Variant, Kind.NETWORK),
+    (s.Block, Kind.BLOCK),
+    (s.Primitive, Kind.PRIMITIVE),
+    (s.Shortcut, Kind.SHORTCUT),
+    (s.Function, Kind.FUNCTION),
+    (s.Const, Kind.CONSTANT),
+    (s.Ambient, Kind.AMBIENT),
+)
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """A thing with a name. It is known by its kind, its file and the place of its name.
+
+    `definition` is set for what is declared at the top of a file, `param` for parameters,
+    `owner` names the declaration that a parameter, value or label belongs to.
+    """
+
+    kind: Kind
+    name: str
+    path: Path | None
+    start: int
+    span: Span | None = field(default=None, compare=False)
+    definition: Definition | None = field(default=None, compare=False)
+    param: s.Param | None = field(default=None, compare=False)
+    owner: str = field(default="", compare=False)
+    target: Symbol | None = field(default=None, compare=False)
+    """What an imported name stands for."""
+    scope: int = field(default=0, compare=False)
+    """Labels with the same number are names in the same module of the tree."""
+    fixed: bool = field(default=False, compare=False)
+    """Whether the compiler itself knows the name: a parameter of a primitive."""
+
+    @property
+    def meant(self) -> Symbol:
+        """The thing itself, where this is another name for it."""
+        return self.target or self
+
+
+@dataclass(frozen=True, slots=True)
+class Occurrence:
+    """A place where a symbol's name is written; `defines` where the name is given there."""
+
+    span: Span
+    symbol: Symbol
+    defines: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Visible:
+    """A name that may be used between two offsets."""
+
+    start: int
+    end: int
+    symbol: Symbol
+
+
+@dataclass
+class Index:
+    """The names of a file, in source order."""
+
+    module: Module
+    occurrences: list[Occurrence]
+    visible: list[Visible]
+    steps: list[s.Step]
+    calls: list[tuple[Span, Definition | None]]
+    """Every call with its arguments, and what it calls where that is known from the text."""
+
+    def __post_init__(self) -> None:
+        self.occurrences.sort(key=lambda o: (o.span.start, o.span.end))
+        self._starts = [o.span.start for o in self.occurrences]
+
+    def at(self, offset: int) -> Occurrence | None:
+        """The name written at an offset; also right behind its last character."""
+        number = bisect.bisect_right(self._starts, offset)
+        for occurrence in reversed(self.occurrences[max(0, number - 8) : number]):
+            if occurrence.span.start <= offset <= occurrence.span.end:
+                return occurrence
+        return None
+
+    def of(self, symbol: Symbol) -> list[Occurrence]:
+        """Every place of a symbol's name."""
+        return [o for o in self.occurrences if o.symbol == symbol]
+
+    def locals_at(self, offset: int) -> dict[str, Symbol]:
+        """Parameters and values that may be used at an offset, inner ones over outer ones."""
+        seen = [v for v in self.visible if v.start <= offset <= v.end]
+        return {v.symbol.name: v.symbol for v in sorted(seen, key=lambda v: v.start)}
+
+
+def declared(definition: Definition) -> Symbol:
+    """The symbol of a declaration."""
+    decl = definition.decl
+    kind = next((kind for type_, kind in _DECLARED if isinstance(decl, type_)), Kind.SECTION)
+    path = definition.home.path.resolve()
+    return Symbol(kind, decl.name, path, decl.name_span.start, decl.name_span, definition)
+
+
+def parameter(home: Module, decl: s.Callable, param: s.Param) -> Symbol:
+    """The symbol of a declaration's parameter."""
+    span = Span(param.span.source, param.span.start, param.span.start + len(param.name))
+    path = home.path.resolve()
+    fixed = isinstance(decl, s.Primitive)
+    return Symbol(
+        Kind.PARAMETER,
+        param.name,
+        path,
+        span.start,
+        span,
+        param=param,
+        owner=decl.name,
+        fixed=fixed,
+    )
+
+
+def builtin(name: str) -> Symbol:
+    """The symbol of a name that the language itself gives a meaning."""
+    return Symbol(Kind.BUILTIN, name, None, -1)
+
+
+def signature_of(definition: Definition | None, depth: int = 0) -> Definition | None:
+    """The declaration whose parameters a call of this one may give, where the text tells.
+
+    An ambient stands for what it is bound to at first, a derived network for its template.
+    """
+    if definition is None or depth > 16:
+        return None
+    decl, home = definition.decl, definition.home
+    if isinstance(decl, s.Callable):
+        return definition
+    if isinstance(decl, s.Ambient | s.Const):
+        base: s.Expr = decl.value
+    elif isinstance(decl, s.Variant | s.RecipeVariant):
+        base = decl.derivation.base
+    else:
+        return None
+    while isinstance(base, s.Apply):
+        base = base.callee
+    if not isinstance(base, s.Name):
+        return None
+    return signature_of(home.names.get(base.name), depth + 1)
+
+
+def named_between(source: Source, start: int, end: int, names: tuple[str, ...]) -> Iterator[Span]:
+    """Where the names stand in a part of a source that holds them in this order."""
+    wanted = iter(names)
+    name = next(wanted, None)
+    for span in spans(source, start, end):
+        if span.text == name:
+            yield span
+            name = next(wanted, None)
