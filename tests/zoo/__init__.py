@@ -9,7 +9,7 @@ import importlib
 
 from zoo.reference import Reference
 
-SOURCES = ("torchvision",)
+SOURCES = ("torchvision", "timm_resnet", "timm_resnetv2")
 
 
 def references() -> dict[str, Reference]:
