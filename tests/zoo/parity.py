@@ -24,8 +24,9 @@ TOLERANCE = 1e-9
 """Largest relative difference of two equal networks."""
 
 _BATCH = 2
+_CHANCE = ("dropout", "drop_path")
 _RANDOM = ("Dropout", "StochasticDepth", "DropPath")
-"""Reference modules that draw random numbers in training."""
+"""Our ops and the reference's modules that draw random numbers in training."""
 
 
 @functools.cache
@@ -35,41 +36,43 @@ def load(name: str, reference: Reference) -> resnetc.Network:
 
 
 def differences(network: resnetc.Network, reference: Reference) -> dict[str, float]:
-    """Largest difference of each output, in both modes, and of the statistics after a step.
+    """Largest difference of each output and of the statistics after a step of training.
 
-    Each is relative to the largest number of its tensor. Dropout and stochastic depth are off, but
-    their rates must agree. Raises AssertionError where there is nothing to compare: weights that
-    do not load, other outputs, a network that computes nothing.
+    Each is relative to the largest number of its tensor. "train" and "eval" are without dropout and
+    stochastic depth; "chance" is training with them, on the same random numbers. Raises
+    AssertionError where there is nothing to compare: weights that do not load, other outputs, a
+    network that computes nothing.
     """
-    ours, theirs = blank_module(_without_chance(network.graph)), _blank(reference)
-    paths = {path: reference.path(path) for path in network.graph.parameters}
-    state = random_state(theirs)
-    theirs = _with_weights(theirs, state, reference)
-    mine = {path: state[theirs_path] for path, theirs_path in paths.items()}
-    # Weights are shared, for the memory of the largest networks; what training changes is not.
-    ours.load_state_dict(
-        {path: mine[path].clone() if mine[path].ndim < 2 else mine[path] for path in mine},
-        strict=True,
-        assign=True,
-    )
-    assert len(mine) == len(state), f"{sorted(state.keys() - set(paths.values()))} are missing"
+    graph = network.graph
+    paths = {path: reference.path(path) for path in graph.parameters}
+    theirs = _with_weights(reference)
+    extra = theirs.state_dict().keys() - set(paths.values())
+    assert not extra, f"{sorted(extra)} are missing"
+    rates = _take_chance(theirs)
+    ours = blank_module(_without_chance(graph))
+    x = _images(graph, reference.side)
 
-    x = _images(network.graph, reference.side)
-    found = {}
+    def compare(mode: str) -> dict[str, float]:
+        _share(theirs, ours, paths)
+        results = []
+        for module in (theirs, ours):
+            torch.manual_seed(1)
+            results.append(_named(module.train(mode != "eval")(x), graph, reference))
+        expected, found = results
+        assert list(found) == list(expected), f"{list(found)}, not {list(expected)}"
+        return {f"{mode} {name}": _difference(found[name], expected[name]) for name in expected}
+
     with torch.no_grad():
-        measured, rates = _watch(theirs)
-        for mode in ("train", "eval"):
-            ours.train(mode == "train")
-            theirs.train(mode == "train")
-            expected = _named(theirs(x), network.graph, reference)
-            result = _named(ours(x), network.graph, reference)
-            assert list(result) == list(expected), f"{list(result)}, not {list(expected)}"
-            for name, tensor in expected.items():
-                found[f"{mode} {name}"] = _difference(result[name], tensor)
-            if mode == "train":
-                assert rates == _rates(network.graph), "other rates of what is dropped"
-                found["statistics"] = _statistics(ours, theirs, paths)
-                _settle(ours, theirs, paths, measured)
+        measured = _watch(theirs)
+        found = compare("train")
+        found["statistics"] = _statistics(ours, theirs, paths)
+        _settle(theirs, measured)
+        found |= compare("eval")
+        if rates or any(node.op.name in _CHANCE and node.op.p > 0 for node in graph):
+            for module, name, rate in rates:
+                setattr(module, name, rate)
+            ours = blank_module(graph)
+            found |= compare("chance")
     return found
 
 
@@ -96,20 +99,27 @@ def _draw(path: str, like: Tensor) -> Tensor:
     return 0.6 * (drawn - 0.5) if name in ("bias", "running_mean") else 0.5 + drawn
 
 
-def _blank(reference: Reference) -> nn.Module:
+def _with_weights(reference: Reference) -> nn.Module:
     with torch.device("meta"):
-        return reference.build()
-
-
-def _with_weights(
-    module: nn.Module, state: Mapping[str, Tensor], reference: Reference
-) -> nn.Module:
+        module = reference.build()
+    state = random_state(module)
     module.load_state_dict(state, strict=True, assign=True)
     if any(buffer.is_meta for buffer in module.buffers()):
         # Some constants are not part of its state: they must really be made.
         module = reference.build().double()
         module.load_state_dict(state, strict=True, assign=True)
     return module
+
+
+def _share(theirs: nn.Module, ours: nn.Module, paths: Mapping[str, str]) -> None:
+    """Give ours the weights of theirs: the same tensors, for the memory of the largest networks.
+
+    What training changes is copied.
+    """
+    state = theirs.state_dict()
+    mine = {path: state[name] for path, name in paths.items()}
+    copied = {path: tensor.clone() for path, tensor in mine.items() if tensor.ndim < 2}
+    ours.load_state_dict(mine | copied, strict=True, assign=True)
 
 
 def _images(graph: Graph, side: int) -> Tensor:
@@ -144,50 +154,41 @@ def _without_chance(graph: Graph) -> Graph:
     """The graph with every rate 0."""
     nodes = [
         dataclasses.replace(node, op=dataclasses.replace(node.op, p=0.0))
-        if node.op.name in ("dropout", "drop_path")
+        if node.op.name in _CHANCE
         else node
         for node in graph
     ]
     return Graph(graph.name, nodes, graph.outputs, graph.scopes, graph.aux)
 
 
-def _rates(graph: Graph) -> list[float]:
-    rates = [node.op.p for node in graph if node.op.name in ("dropout", "drop_path")]
-    return sorted(round(rate, 12) for rate in rates if rate > 0)
+def _take_chance(theirs: nn.Module) -> list[tuple[nn.Module, str, float]]:
+    """Set the reference's rates to 0: which attribute of which module, and what it was."""
+    rates = []
+    for module in theirs.modules():
+        if type(module).__name__ in _RANDOM:
+            attribute = "drop_prob" if hasattr(module, "drop_prob") else "p"
+            if rate := getattr(module, attribute):
+                rates.append((module, attribute, rate))
+                setattr(module, attribute, 0.0)
+    return rates
 
 
-def _watch(theirs: nn.Module) -> tuple[dict[str, tuple[Tensor, Tensor]], list[float]]:
-    """What comes in at each batch norm, and the rates of what is dropped, as modules run.
+# ------------------------------------------------------------------------------------ statistics
 
-    The rates themselves are set to 0.
-    """
+
+def _watch(theirs: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
+    """Mean and variance of what comes in at each batch norm, by its name, as it runs."""
     moments: dict[str, tuple[Tensor, Tensor]] = {}
-    rates: list[float] = []
 
     def measure(name: str, x: Tensor) -> None:
         moments[name] = (x.mean((0, 2, 3)), x.var((0, 2, 3)))
-
-    def note(rate: float) -> None:
-        rates.append(round(rate, 12))
-        rates.sort()
 
     for name, module in theirs.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.register_forward_pre_hook(
                 lambda module, args, name=name: measure(name, *args) if module.training else None
             )
-        elif type(module).__name__ in _RANDOM:
-            attribute = "drop_prob" if hasattr(module, "drop_prob") else "p"
-            rate = getattr(module, attribute) or 0.0
-            setattr(module, attribute, 0.0)
-            if rate > 0:
-                module.register_forward_pre_hook(
-                    lambda module, args, rate=rate: note(rate) if module.training else None
-                )
-    return moments, rates
-
-
-# ------------------------------------------------------------------------------------ statistics
+    return moments
 
 
 def _statistics(ours: nn.Module, theirs: nn.Module, paths: Mapping[str, str]) -> float:
@@ -202,12 +203,7 @@ def _statistics(ours: nn.Module, theirs: nn.Module, paths: Mapping[str, str]) ->
     return largest
 
 
-def _settle(
-    ours: nn.Module,
-    theirs: nn.Module,
-    paths: Mapping[str, str],
-    measured: Mapping[str, tuple[Tensor, Tensor]],
-) -> None:
+def _settle(theirs: nn.Module, measured: Mapping[str, tuple[Tensor, Tensor]]) -> None:
     """Set running statistics near what the layers really see, as training leaves them.
 
     A deep network keeps its signal under them, and its gates their slope.
@@ -219,6 +215,3 @@ def _settle(
         variance = variance + 1e-3 * variance.mean()
         buffers[f"{held}running_var"].copy_(variance * off)
         buffers[f"{held}running_mean"].copy_(mean + 0.3 * (off - 1) * variance.sqrt())
-    for path, tensor in ours.named_buffers():
-        if path in paths:
-            tensor.copy_(buffers[paths[path]])
