@@ -81,6 +81,8 @@ class Elaborator:
         except Abandon as error:
             self._report(error, site)
             raise CompileError(self.findings) from None
+        if (clash := self.record.clash()) is not None:
+            self._report(clash, site)
         self._check_overrides()
         if self.findings:
             raise CompileError(self.findings)

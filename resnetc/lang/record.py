@@ -7,7 +7,7 @@ every mistake before it hands one out.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -209,6 +209,17 @@ class Recorder:
         if len(self._owners) > MAX_PARAMETERS:
             raise Abandon("E0602", f"stopped at {MAX_PARAMETERS:,} parameters", span)
 
+    def clash(self) -> Mistake | None:
+        """What is wrong where a parameter has the path of a module that holds others."""
+        bare = {o.prefix for o in self.ops if any(not spec.name for spec in o.op.parameters())}
+        if not bare:
+            return None
+        for path, place in self._owners.items():
+            for above in _above(path):
+                if above in bare:
+                    return _parameter_and_module(above, self._owners[above], place)
+        return None
+
     def _unique(self, name: str) -> str:
         """The name itself the first time, then `name_1`, `name_2`."""
         count = self._names.get(name, 0)
@@ -220,9 +231,23 @@ class Recorder:
             raise Abandon("E0601", f"stopped after {MAX_NODES:,} layers", span)
 
 
+def _above(path: str) -> Iterator[str]:
+    """The modules a parameter lies in, innermost first."""
+    while (end := path.rfind(".")) >= 0:
+        path = path[:end]
+        yield path
+
+
 def _latest(table: dict[str, _T], count: int) -> tuple[tuple[str, _T], ...]:
     """The entries of a dictionary that were made last."""
     return tuple(itertools.islice(reversed(table.items()), count))[::-1]
+
+
+def _parameter_and_module(path: str, parameter: _Place, held: _Place) -> Mistake:
+    message = f"`{path}` would be a parameter and a module that holds others"
+    other = Label(held[0], "lies in the module")
+    advice = "give one of them another label"
+    return Mistake("E0404", message, parameter[0], "the parameter", secondary=(other,), help=advice)
 
 
 def _owned_twice(path: str, first: _Place, second: _Place) -> Mistake:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from resnetc.ops.base import Op, OpError, require_column, require_positive
+from resnetc.ops.base import Op, OpError, divisors, require_column, require_positive
 from resnetc.shapes import TensorType
 
 
@@ -129,7 +129,8 @@ class RadixSoftmax(Activation):
         require_positive(groups, "groups")
         if channels % (radix * groups):
             raise OpError(
-                f"{channels} channels cannot be split into {radix} splits of {groups} groups",
+                f"{channels} channels cannot be split into {radix * groups} parts",
                 "radix",
+                advice=f"{channels} is divisible by {divisors(channels)}",
             )
         return cls(radix, groups)

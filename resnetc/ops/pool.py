@@ -174,8 +174,7 @@ class BlurPool(Op):
         if any(p >= extent for p, extent in zip(placed.pad, (height, width), strict=True)):
             raise OpError(
                 f"edges of {placed.pad[0]}x{placed.pad[1]} pixels cannot be reflected "
-                f"in a map of {operands[0]}",
-                "kernel",
+                f"in a map of {operands[0]}"
             )
         return placed
 
