@@ -5,14 +5,20 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from resnetc.diagnostics import CompileError, Diagnostic, render
-from resnetc.driver import check_file
+from resnetc.cli.main import run
+from resnetc.diagnostics import CompileError, Diagnostic, Source, render
+from resnetc.diagnostics.catalogue import entries
+from resnetc.driver import check_file, check_source
 
 CASES = Path(__file__).parent / "cases"
 ROOT = Path(__file__).parent.parent
@@ -63,7 +69,8 @@ STORED = sorted(path.stem for path in CASES.glob("[EW]*.rnet"))
 
 def findings(reference: str) -> tuple[Diagnostic, ...]:
     try:
-        return check_file(reference).findings
+        report = check_file(reference)
+        return report.findings or report.warnings
     except CompileError as error:
         return error.diagnostics
 
@@ -100,25 +107,68 @@ def _codes() -> set[str]:
     return {code for path in sources for code in re.findall(r'"([EW]\d{4})"', path.read_text())}
 
 
-# -------------------------------------------------------------------------------- docs/diagnostics
+# ------------------------------------------------------------------------------- the catalogue
 
 
-DOCUMENT = (ROOT / "docs" / "diagnostics.md").read_text()
+ENTRIES = entries()
 
 
-def test_the_documents_explain_every_code() -> None:
-    rows = re.findall(r"^\| (\w+) \| (.+) \|$", DOCUMENT, re.M)
-    meanings = {code: meaning for code, meaning in rows if code != "code"}
-    assert list(meanings) == sorted(_codes())
-    assert all(meaning.endswith(".") for meaning in meanings.values())
+def test_every_code_is_explained() -> None:
+    assert list(ENTRIES) == sorted(_codes())
+    assert all(entry.meaning.endswith(".") for entry in ENTRIES.values())
 
 
-def test_the_documents_examples_are_what_the_compiler_says() -> None:
+def said_of(text: str) -> tuple[Diagnostic, ...]:
+    report = check_source(Source("net.rnet", text), Path("net.rnet"))
+    return report.findings or report.warnings
+
+
+@pytest.mark.parametrize("code", [code for code, entry in ENTRIES.items() if not entry.scene])
+def test_a_wrong_program_has_this_mistake_and_no_other(code: str) -> None:
+    assert {finding.code for finding in said_of(ENTRIES[code].wrong)} == {code}
+
+
+@pytest.mark.parametrize("code", ENTRIES)
+def test_a_right_program_has_no_mistake(code: str) -> None:
+    assert said_of(ENTRIES[code].right) == ()
+
+
+def test_what_cannot_be_shown_by_a_text_alone_says_why() -> None:
+    assert {code for code, entry in ENTRIES.items() if entry.scene} <= {
+        *("E0106", "E0109", "E0209", "E0210", "E0602", "E0604", "W0101")
+    }
+
+
+def test_the_document_is_in_step() -> None:
+    done = subprocess.run(
+        [sys.executable, "tools/diagnostics_doc.py", "--check"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_documents_example_is_what_the_compiler_says() -> None:
     said = {text for path in CASES.glob("*.txt") for text in path.read_text()[:-1].split("\n\n")}
-    _, *examples = re.findall(r"^```text\n(.*?)\n```$", DOCUMENT, re.M | re.S)
-    assert [example[6:11] for example in examples] == sorted(_codes())
-    for example in examples:
-        assert example in said, "this example is out of date"
+    document = (ROOT / "docs" / "diagnostics.md").read_text()
+    first = re.findall(r"^```text\n(.*?)\n```$", document, re.M | re.S)[0]
+    assert first in said
+
+
+def test_a_code_is_explained_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["explain", "e0401"]) == 0
+    shown = capsys.readouterr().out
+    entry = ENTRIES["E0401"]
+    assert shown.startswith(f"E0401: {entry.meaning}\n\n{entry.text}\n")
+    for text in (entry.wrong, entry.right, render(said_of(entry.wrong)[0])):
+        assert textwrap.indent(text.rstrip(), "    ") in shown
+    assert run(["explain", "E0401", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["right"] == entry.right
+    assert run(["explain", "E0499"]) == 2
+    assert "there is no code E0499" in capsys.readouterr().err
 
 
 def test_the_readmes_example_is_what_the_compiler_says(

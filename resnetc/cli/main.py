@@ -28,6 +28,7 @@ VERBS = {
     "list": "resnetc.cli.zoo:list_networks",
     "new": "resnetc.cli.zoo:new",
     "lsp": "resnetc.cli.lsp:lsp",
+    "explain": "resnetc.cli.explain:explain",
     "doctor": "resnetc.cli.doctor:doctor",
 }
 """Each verb's command, imported only when the verb is used."""

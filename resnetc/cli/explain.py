@@ -1,0 +1,79 @@
+"""`resnetc explain`: what a code means, and who set every value of a layer."""
+
+from __future__ import annotations
+
+import json
+import re
+import textwrap
+from pathlib import Path
+
+import click
+
+from resnetc.cli.arguments import json_option, set_option
+from resnetc.diagnostics import Source, UsageError, render, suggest
+from resnetc.diagnostics.catalogue import Entry, entries
+from resnetc.driver import check_source
+
+_CODE = re.compile(r"[EWew]\d{2,4}")
+_NAME = "net.rnet"
+
+
+@click.command()
+@click.argument("subject", metavar="CODE|NETWORK")
+@click.argument("label", required=False, metavar="[LABEL]")
+@set_option
+@json_option
+def explain(subject: str, label: str | None, settings: tuple[str, ...], as_json: bool) -> None:
+    """Explain a code of a diagnostic, as E0401, or a layer of a network.
+
+    Of a layer (LABEL is its path, as layer3.0.conv2; also a block's) it tells what it is, its
+    shapes and cost, where it is written, and for every argument its value and who set it.
+    """
+    if label is None and _CODE.fullmatch(subject):
+        _explain_code(subject.upper(), as_json=as_json)
+    else:
+        raise UsageError(f"which layer of {subject}? Give its label, as in `info`")
+
+
+# ------------------------------------------------------------------------------------------ codes
+
+
+def _explain_code(code: str, *, as_json: bool) -> None:
+    known = entries()
+    if code not in known:
+        close = suggest(code, known)
+        hint = f"; did you mean {close}?" if close else ""
+        raise UsageError(f"there is no code {code}{hint}")
+    entry = known[code]
+    if as_json:
+        click.echo(json.dumps(_code_json(entry), indent=2))
+        return
+    click.echo(f"{entry.code}: {entry.meaning}")
+    if entry.text:
+        click.echo("\n" + entry.text)
+    wrong = f"Wrong, {entry.scene}:" if entry.scene else "Wrong:"
+    click.echo(f"\n{wrong}\n\n{_program(entry.wrong)}")
+    if not entry.scene:
+        click.echo(f"\n{textwrap.indent(_message(entry), '    ')}")
+    click.echo(f"\nRight:\n\n{_program(entry.right)}")
+
+
+def _program(text: str) -> str:
+    return textwrap.indent(text.rstrip(), "    ")
+
+
+def _message(entry: Entry) -> str:
+    """What the compiler says of the wrong program."""
+    report = check_source(Source(_NAME, entry.wrong), Path(_NAME))
+    return "\n\n".join(map(render, report.findings or report.warnings))
+
+
+def _code_json(entry: Entry) -> dict[str, str]:
+    return {
+        "code": entry.code,
+        "meaning": entry.meaning,
+        "text": entry.text,
+        "scene": entry.scene,
+        "wrong": entry.wrong,
+        "right": entry.right,
+    }
