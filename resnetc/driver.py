@@ -28,9 +28,9 @@ from resnetc.lang.mistake import Mistake
 from resnetc.lang.modules import Definition, Program, load_program, read_source
 from resnetc.lang.observe import Observer
 from resnetc.lang.parser import parse_expression
-from resnetc.lang.sections import SCHEMAS, SECTIONS, read_section
-from resnetc.lang.values import show
+from resnetc.lang.sections import Sections, names_of, network_of, read_sections
 from resnetc.lang.unused import allowed, unused
+from resnetc.lang.values import show
 from resnetc.lang.variants import Derived, derive, needs, require_bound
 from resnetc.lower import lower
 from resnetc.recipes import Recipe
@@ -50,7 +50,8 @@ class Network:
 
     `parameters` are the names that can be bound, `settings` what was bound from outside the
     file, as the language writes it, `meta` what the spec says of the network, `recipes`,
-    `experiments` and `deploys` the file's sections by name.
+    `experiments` and `deploys` the file's sections by name; `experiment` or `deploy` is the one
+    by which the network was asked for.
     """
 
     name: str
@@ -64,10 +65,15 @@ class Network:
     recipes: dict[str, Recipe] = field(default_factory=dict)
     experiments: dict[str, Experiment] = field(default_factory=dict)
     deploys: dict[str, Deploy] = field(default_factory=dict)
+    experiment: Experiment | None = None
+    deploy: Deploy | None = None
 
     @property
     def recipe(self) -> Recipe | None:
-        """The recipe `meta { recipe = ... }` names, else the first in the file, else None."""
+        """The experiment's recipe, else the one that `meta { recipe = ... }` names, else the first
+        in the file, else None."""
+        if self.experiment is not None and self.experiment.recipe is not None:
+            return self.recipes[self.experiment.recipe]
         named = self.meta.get("recipe")
         if isinstance(named, str):
             return self.recipes[named]
@@ -144,7 +150,8 @@ def load(
     """Compile one network.
 
     `reference` is `file.rnet:network`, `file.rnet` where the file has one network, or the bare
-    name of a shipped one. `settings` binds parameters or ambients to values written in the
+    name of a shipped one; in the place of a network may stand an experiment or deployment of the
+    file, which means its network. `settings` binds parameters or ambients to values written in the
     language (`{"depths": "[3, 4, 6, 3]"}`), keyword arguments to Python values. Raises
     UsageError when there is no such file or network, CompileError when the spec is wrong.
     """
@@ -153,8 +160,9 @@ def load(
     program = load_program(read_source(found.path, found.shown), found.path)
     findings = [*program.findings, *check_module(program.entry)]
     definition = choose(program, found)
+    sections = Sections()
     with _collecting(findings):
-        sections = _sections(program)
+        sections = read_sections(program.entry)
     with _collecting(findings):
         derived, evaluate = _derive(definition, settings)
         checked = Elaborator(derived, evaluate).run()
@@ -163,16 +171,18 @@ def load(
     raise_findings(findings)
     return Network(
         name=checked.name,
-        reference=f"{found.shown}:{definition.decl.name}",
+        reference=f"{found.shown}:{found.network or definition.decl.name}",
         path=found.path,
         source_text=program.entry.file.source.text,
         graph=graph,
         parameters=tuple(param.name for param in derived.params),
         settings=dict(settings),
         meta=checked.meta,
-        recipes=sections["recipe"],
-        experiments=sections["experiment"],
-        deploys=sections["deploy"],
+        recipes=sections.recipes,
+        experiments=sections.experiments,
+        deploys=sections.deploys,
+        experiment=sections.experiments.get(found.network or ""),
+        deploy=sections.deploys.get(found.network or ""),
     )
 
 
@@ -240,15 +250,14 @@ def check_program(
         except CompileError as error:
             findings += error.diagnostics
     with _collecting(findings):
-        _sections(program)
-    names = {kind: tuple(d.decl.name for d in _of_kind(program, kind)) for kind in SCHEMAS}
+        read_sections(program.entry)
     return FileReport(
         networks,
         meta,
         tuple(templates),
-        recipes=names["recipe"],
-        experiments=names["experiment"],
-        deploys=names["deploy"],
+        recipes=names_of(program.entry, "recipe"),
+        experiments=names_of(program.entry, "experiment"),
+        deploys=names_of(program.entry, "deploy"),
         findings=tuple(_distinct(findings)),
         warnings=() if findings else tuple(d for d in _distinct(suspects) if not allowed(d)),
     )
@@ -274,7 +283,10 @@ def _derive(
 
 
 def choose(program: Program, found: Reference) -> Definition:
-    """The network a reference means in its file."""
+    """The network a reference means in its file: named, or that of an experiment or deployment."""
+    meant = network_of(program.entry, found.network)
+    if meant is not None:
+        return meant
     networks = {d.decl.name: d for d in _networks(program)}
     return networks[found.choose(list(networks), [n for n, d in networks.items() if _whole(d)])]
 
@@ -289,24 +301,6 @@ def _whole(definition: Definition) -> bool:
 
 def _networks(program: Program) -> list[Definition]:
     return list(program.entry.own((s.Network, s.Variant)))
-
-
-def _sections(program: Program) -> dict[str, dict[str, Any]]:
-    """The file's sections by kind and name. Raises CompileError with the mistakes of all."""
-    findings: list[Diagnostic] = []
-    read: dict[str, dict[str, Any]] = {kind: {} for kind in SCHEMAS}
-    for kind, schema in SCHEMAS.items():
-        for definition in _of_kind(program, kind):
-            with _collecting(findings):
-                read[kind][definition.decl.name] = read_section(definition, schema)
-    raise_findings(findings)
-    return read
-
-
-def _of_kind(program: Program, kind: str) -> list[Definition]:
-    """The file's own sections of a kind."""
-    found = program.entry.own(SECTIONS)
-    return [each for each in found if getattr(each.decl, "kind", None) == kind]
 
 
 @contextlib.contextmanager

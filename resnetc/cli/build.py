@@ -12,7 +12,7 @@ from resnetc.atomic import write_text
 from resnetc.cli.arguments import load_network
 from resnetc.cli.bench import bench
 from resnetc.cli.export import export
-from resnetc.cli.train import summary, train
+from resnetc.cli.train import seeded, summary, train
 from resnetc.diagnostics import UsageError
 from resnetc.driver import Network
 
@@ -54,9 +54,12 @@ def build(
     """Check NETWORK, and write what can be made of it.
 
     With --train it is trained first, and everything goes into the run's folder; otherwise into
-    build/NETWORK. The training options are those of `resnetc train`.
+    build/NETWORK. The training options are those of `resnetc train`; FILE:EXPERIMENT in the place
+    of NETWORK is its network, trained by its recipe and from its seed.
     """
     net = load_network(network, settings)
+    if net.deploy is not None:
+        raise UsageError("a deployment is what `resnetc export` writes; build its network")
     if training and weights:
         raise UsageError("--train makes weights and --weights brings them: give one of the two")
     if not training:
@@ -94,7 +97,7 @@ def _train(net: Network, out: Path | None, options: dict[str, Any]) -> tuple[Net
     from resnetc.train import train as run
 
     quiet = options.pop("quiet")
-    result = run(net, TrainOptions(out=out, progress=not quiet, **options))
+    result = run(net, TrainOptions(out=out, progress=not quiet, **seeded(net, options)))
     click.echo(summary(result))
     return result.network, result.run, str(result.weights)
 

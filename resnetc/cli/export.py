@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from resnetc.cli.arguments import json_option, load_trained, network_argument, set_option
+from resnetc.cli.deployment import apply_deployment
 from resnetc.diagnostics import ResnetcError
 from resnetc.driver import Network
 
@@ -147,14 +148,17 @@ def export(
 ) -> None:
     """Write a network as ONNX, as a TensorRT engine, or as PyTorch source.
 
+    FILE:DEPLOYMENT in the place of NETWORK writes what the spec's deployment says.
+
     One backend that fails does not keep the others from being written; the exit code is then the
     failed one's.
     """
     from resnetc.backends.base import ExportRequest, require_known
 
+    net = load_trained(network, settings, weights)
+    targets, options = apply_deployment(ctx, net, targets, options)
     chosen = list(dict.fromkeys(target.strip() for target in targets.split(",")))
     require_known(chosen)
-    net = load_trained(network, settings, weights)
     provenance = {"reference": net.reference, "settings": json.dumps(net.settings)}
     held = load_weights(net, weights, seed, say=not _WITHOUT_WEIGHTS.issuperset(chosen))
     request = ExportRequest(net.name, net.graph, held, **options, provenance=provenance)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from resnetc.cli.arguments import json_option, load_network, network_argument, set_option
+from resnetc.driver import Network
 
 if TYPE_CHECKING:
     from resnetc.train import Evaluation, TrainResult
@@ -40,7 +41,7 @@ _WORST = 5
     help="Change any field of the recipe: --override optimizer.momentum=0.8, "
     "--override schedule=[step(at=[100, 200])].",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Decides everything random.")
+@click.option("--seed", type=int, help="Decides everything random.  [the experiment's, else 0]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--out", type=click.Path(path_type=Path), help="The run's folder.  [runs/NETWORK/ID]")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint, if there is one.")
@@ -56,7 +57,7 @@ _WORST = 5
 def train(
     network: str, settings: tuple[str, ...], as_json: bool, quiet: bool, **asked: Any
 ) -> None:
-    """Train NETWORK by its recipe.
+    """Train NETWORK by its recipe, or an experiment by its recipe and from its seed.
 
     Everything goes into the run's folder: weights, checkpoints, metrics, curves, and a lock file
     with all that was decided. Ctrl-C and SIGTERM end it with a checkpoint; --resume goes on. Run
@@ -66,9 +67,16 @@ def train(
     from resnetc.train import TrainOptions
     from resnetc.train import train as run
 
-    result = run(net, TrainOptions(progress=not quiet, **asked))
+    result = run(net, TrainOptions(progress=not quiet, **seeded(net, asked)))
     if _leads():
         click.echo(json.dumps(result.to_json(), indent=2) if as_json else summary(result))
+
+
+def seeded(net: Network, asked: dict[str, Any]) -> dict[str, Any]:
+    """What was asked for; without a seed it is the experiment's."""
+    if asked["seed"] is not None:
+        return asked
+    return {**asked, "seed": net.experiment.seed if net.experiment else 0}
 
 
 def summary(result: TrainResult) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from resnetc.diagnostics import CompileError, Diagnostic, Help, Label, Span, suggest
@@ -20,8 +21,7 @@ from resnetc.recipes import Recipe
 from resnetc.sections import Deploy, Experiment, NetworkName, Precision, RecipeName
 
 R = TypeVar("R", Recipe, Experiment, Deploy)
-SCHEMAS: dict[str, type] = {"recipe": Recipe, "experiment": Experiment, "deploy": Deploy}
-SECTIONS = (s.Section, s.SectionVariant)
+SCHEMAS: dict[str, Any] = {"recipe": Recipe, "experiment": Experiment, "deploy": Deploy}
 _SUBSECTIONS = (Precision,)
 _NETWORKS = (s.Network, s.Variant)
 _RECIPES = (s.Recipe, s.RecipeVariant)
@@ -38,6 +38,66 @@ def read_section(definition: Definition, record: type[R]) -> R:
     if reader.findings or made is None:
         raise CompileError(reader.findings)
     return made
+
+
+@dataclass(frozen=True)
+class Sections:
+    """A file's sections by name; a recipe that an experiment imports is there too."""
+
+    recipes: dict[str, Recipe] = field(default_factory=dict)
+    experiments: dict[str, Experiment] = field(default_factory=dict)
+    deploys: dict[str, Deploy] = field(default_factory=dict)
+
+
+def read_sections(module: Module) -> Sections:
+    """All sections of a file. Raises CompileError with every mistake in them."""
+    findings: list[Diagnostic] = []
+    found = Sections()
+    _read_each(module, Recipe, found.recipes, findings)
+    _read_each(module, Experiment, found.experiments, findings)
+    _read_each(module, Deploy, found.deploys, findings)
+    for experiment in found.experiments.values():
+        name = experiment.recipe
+        if name is not None and name not in names_of(module, "recipe"):
+            found.recipes[name] = read_section(module.names[name], Recipe)
+    if findings:
+        raise CompileError(findings)
+    return found
+
+
+def names_of(module: Module, kind: str) -> tuple[str, ...]:
+    """Names of the sections of a kind that a file declares."""
+    return tuple(definition.decl.name for definition in _own(module, kind))
+
+
+def network_of(module: Module, name: str | None) -> Definition | None:
+    """The network of the experiment or deployment of this name, None where there is none."""
+    for definition in (*_own(module, "experiment"), *_own(module, "deploy")):
+        if definition.decl.name == name:
+            section = read_section(definition, SCHEMAS[str(_kind(definition.decl))])
+            return module.names[section.network]
+    return None
+
+
+def _read_each(
+    module: Module, schema: type[R], into: dict[str, R], findings: list[Diagnostic]
+) -> None:
+    kind = next(kind for kind, record in SCHEMAS.items() if record is schema)
+    for definition in _own(module, kind):
+        try:
+            into[definition.decl.name] = read_section(definition, schema)
+        except CompileError as error:
+            findings += error.diagnostics
+
+
+def _own(module: Module, kind: str) -> list[Definition]:
+    found = module.own((s.Section, s.SectionVariant))
+    return [each for each in found if _kind(each.decl) == kind]
+
+
+def _kind(decl: s.Decl) -> str | None:
+    """The word that a section begins with."""
+    return decl.kind if isinstance(decl, s.Section | s.SectionVariant) else None
 
 
 class _Reader:
@@ -57,7 +117,7 @@ class _Reader:
         assert isinstance(decl, s.SectionVariant)
         base = decl.derivation.base
         found = home.names.get(base.name) if isinstance(base, s.Name) else None
-        if found is None or getattr(found.decl, "kind", None) != decl.kind:
+        if found is None or _kind(found.decl) != decl.kind:
             message = f"{decl.noun} is derived from {decl.noun}"
             return self._break(Mistake("E0217", message, base.span))
         if depth > MAX_DERIVATIONS:
@@ -72,11 +132,11 @@ class _Reader:
             name: self.made(hints(record)[name], value, decl) if isinstance(value, dict) else value
             for name, value in values.items()
         }
-        for field in dataclasses.fields(record):
-            if field.default is dataclasses.MISSING and field.name not in parts:
-                if field.name not in self._tried and not self._broken:
+        for each in dataclasses.fields(record):
+            if each.default is dataclasses.MISSING and each.name not in parts:
+                if each.name not in self._tried and not self._broken:
                     assert isinstance(decl, s.Section | s.SectionVariant)
-                    message = f"{decl.kind} `{decl.name}` needs `{field.name}`"
+                    message = f"{decl.kind} `{decl.name}` needs `{each.name}`"
                     note = _holds(decl.noun, record)
                     self._report(Mistake("E0204", message, decl.name_span, notes=(note,)))
                 return None
