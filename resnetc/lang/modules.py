@@ -101,6 +101,10 @@ def decode_source(data: bytes, name: str) -> Source:
 class Files:
     """Where imported files are read, and how files are parsed; an editor has texts of its own."""
 
+    def exists(self, path: Path) -> bool:
+        """Whether there is such a file."""
+        return path.is_file()
+
     def read(self, path: Path, name: str) -> Source:
         """The text of an imported file; raises as :func:`read_source`."""
         return read_source(path, name)
@@ -212,7 +216,7 @@ class _Loader:
         roots = self._roots(module, use)
         for root in roots:
             path = root.joinpath(*use.parts).with_suffix(".rnet")
-            if path.is_file():
+            if self.files.exists(path):
                 if not path.resolve().is_relative_to(root.resolve()):
                     message = f"`{name}` is a link that leaves the project's folder"
                     self._report("E0210", message, use.module_span)

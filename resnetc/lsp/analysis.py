@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from resnetc.diagnostics import Diagnostic, Source, Span
-from resnetc.driver import FileReport, check_program
+from resnetc.driver import check_program
 from resnetc.lang import syntax as s
 from resnetc.lang.modules import Module, Program, load_program
 from resnetc.lang.observe import Observer, Row
@@ -64,11 +64,11 @@ Rows = dict[Path, dict[Place, Placed]]
 
 @dataclass(frozen=True)
 class Report:
-    """What elaborating a file's networks brought: all mistakes, and the rows of each file."""
+    """What elaborating a file's networks brought: mistakes, and the rows of each file that takes
+    part. Of a file that can be parsed in parts only, some mistakes are due to what is left out."""
 
     findings: tuple[Diagnostic, ...]
     rows: Rows
-    checked: FileReport | None = None
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,17 @@ class Analysis:
         return _elaborate(self)
 
     @property
+    def findings(self) -> tuple[Diagnostic, ...]:
+        """All mistakes; where there are some of syntax only these, for which nothing has to be
+        elaborated."""
+        return self.mistakes or self.report.findings
+
+    @property
+    def wrong(self) -> bool:
+        """Whether there is an error, and not warnings at most."""
+        return any(finding.severity == "error" for finding in self.findings)
+
+    @property
     def paths(self) -> list[Path]:
         """The files that take part, this one first."""
         return list(self.program.modules)
@@ -120,8 +131,7 @@ def _elaborate(analysis: Analysis) -> Report:
     by_source = {id(m.file.source): rows[path] for path, m in program.modules.items()}
     networks = list(program.entry.own((s.Network, s.Variant)))
     checked = check_program(program, networks[:MAX_NETWORKS], lambda name: _watch(name, by_source))
-    findings = analysis.mistakes or checked.findings
-    return Report(tuple(findings), rows, checked)
+    return Report(checked.findings, rows)
 
 
 def _watch(network: str, by_source: dict[int, dict[Place, Placed]]) -> Observer:

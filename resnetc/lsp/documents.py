@@ -72,6 +72,9 @@ class Documents(Files):
 
     # ---- as the compiler's files
 
+    def exists(self, path: Path) -> bool:
+        return path.resolve() in self._open or path.is_file()
+
     def read(self, path: Path, name: str) -> Source:
         return self.source(path)
 

@@ -13,7 +13,7 @@ MAX_SHOWN = 100
 
 def diagnostics(analysis: Analysis, positions: Positions) -> list[lsp.Diagnostic]:
     """All findings of a file. One whose place is in another file stands at its import."""
-    found = analysis.report.findings[:MAX_SHOWN]
+    found = analysis.findings[:MAX_SHOWN]
     return [_diagnostic(analysis, finding, positions) for finding in found]
 
 
@@ -22,7 +22,7 @@ def actions(
 ) -> list[lsp.CodeAction]:
     """What the advice of the findings in a span would change."""
     offered = []
-    for finding in analysis.report.findings[:MAX_SHOWN]:
+    for finding in analysis.findings[:MAX_SHOWN]:
         if finding.help is None or not finding.help.edits:
             continue
         where = _place(analysis, finding)

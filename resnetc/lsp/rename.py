@@ -158,8 +158,8 @@ def _refuse_new_mistakes(workspace: Workspace, edits: list[Edit]) -> None:
     }
     trial = workspace.documents.changed(texts)
     for path in texts:
-        known = len(workspace.analysis(path).report.findings)
-        findings = analyse(path, trial).report.findings
+        known = len(workspace.analysis(path).findings)
+        findings = analyse(path, trial).findings
         if len(findings) > known:
             where = findings[0].primary.span
             raise UsageError(f"this would be a mistake at {where}: {findings[0].message}")

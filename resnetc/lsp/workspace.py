@@ -78,7 +78,7 @@ class Workspace:
         path = path.resolve()
         analysis = self.analysis(path)
         rows = dict(analysis.report.rows.get(path, {}))
-        if not analysis.report.findings:
+        if not analysis.wrong:
             for row in self._borrowed(path, set(rows), analysis):
                 rows.setdefault((row.span.start, row.span.end), row)
         elif path in self._last_rows:
