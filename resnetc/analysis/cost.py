@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from resnetc.analysis.memory import inference_bytes, training_bytes
-from resnetc.ir import Graph, Node, NodeId
+from resnetc.ir import Graph, Node, NodeId, Parameter
 
 CONVENTIONS = {
     "params": "trainable numbers: weights, biases, scales, shifts",
@@ -65,20 +66,28 @@ def cost(graph: Graph) -> Cost:
 
 
 def node_costs(graph: Graph) -> dict[NodeId, Cost]:
-    """Cost of each node in its place; the peaks are the bytes alive in the graph as it runs."""
+    """Cost of each node in its place; the peaks are the bytes alive in the graph as it runs.
+
+    Parameters that several nodes share are the first one's.
+    """
     inference, training = inference_bytes(graph), training_bytes(graph)
-    return {
-        node.id: _node_cost(graph, node, inference[node.id], training[node.id]) for node in graph
-    }
+    owner = {p.path: node.id for node in reversed(list(graph)) for p in node.parameters}
+    costs = {}
+    for node in graph:
+        owned = [p for p in node.parameters if owner[p.path] == node.id]
+        costs[node.id] = _node_cost(graph, node, owned, inference[node.id], training[node.id])
+    return costs
 
 
-def _node_cost(graph: Graph, node: Node, inference: int, training: int) -> Cost:
+def _node_cost(
+    graph: Graph, node: Node, owned: Sequence[Parameter], inference: int, training: int
+) -> Cost:
     op = node.op
     idle = node.id in graph.training_only
     macs = 0 if idle else op.macs(node.type)
     steps = 0 if idle else op.elementwise_flops(graph.operands(node), node.type)
-    trained = sum(p.type.elements for p in node.parameters if p.role.trainable)
-    held = sum(p.type.elements for p in node.parameters)
+    trained = sum(p.type.elements for p in owned if p.role.trainable)
+    held = sum(p.type.elements for p in owned)
     return Cost(
         params=trained,
         buffers=held - trained,

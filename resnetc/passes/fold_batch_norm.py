@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from resnetc.diagnostics import InternalError
-from resnetc.ir import Graph, GraphEditor, Node, Parameter
+from resnetc.ir import Graph, GraphEditor, Node, NodeId, Parameter
 from resnetc.ir.parameters import NormScale, NormShift, ScaledColumns, ScaledRows, Value
 from resnetc.ir.verify import Stage
 from resnetc.ops import BatchNorm, ChannelAffine, Conv2d, ConvTranspose2d, Op, PixelLinear, Role
@@ -25,7 +25,8 @@ _LINEAR = (Conv2d, ConvTranspose2d, PixelLinear)
 class FoldBatchNorm(Pass):
     """Every batch norm becomes part of the convolution before it, or a `channel_affine`.
 
-    A norm is folded when the convolution's output goes to it alone. The folded convolution's
+    A norm is folded when the convolution's output goes to it alone. A convolution that is reused
+    takes its norm in where the same norm follows it everywhere. The folded convolution's
     arrays are called `<conv>.weight` and `<conv>.bias`; those of a `channel_affine`
     `<norm>.weight` and `<norm>.bias`. No array is touched: parameters get new values, evaluated
     in float64 when an artefact is written.
@@ -34,19 +35,39 @@ class FoldBatchNorm(Pass):
     name: ClassVar[str] = "fold_batch_norm"
     stages: ClassVar[Mapping[Stage, Stage]] = {Stage.INFERENCE: Stage.FOLDED}
 
-    def visit(self, editor: GraphEditor, node: Node) -> None:
-        graph = editor.old
-        if isinstance(node.op, _LINEAR) and (norm := _only_reader(graph, node)) is not None:
-            op: Op = replace(node.op, bias=True)
-            editor.replace(node, op, _folded(node, norm))
-        elif isinstance(node.op, BatchNorm):
-            source = graph[node.inputs[0]]
-            if isinstance(source.op, _LINEAR) and _only_reader(graph, source) is node:
-                editor.forward(node, source.id)
+    def run(self, graph: Graph) -> Graph:
+        """The graph without batch norms."""
+        norms = _norms(graph)
+        editor = GraphEditor(graph)
+        for node in graph:
+            if isinstance(node.op, _LINEAR) and node.id in norms:
+                op: Op = replace(node.op, bias=True)
+                editor.replace(node, op, _folded(node, norms[node.id]))
+            elif not isinstance(node.op, BatchNorm):
+                editor.keep(node)
+            elif norms.get(node.inputs[0]) is node:
+                editor.forward(node, node.inputs[0])
             else:
                 editor.replace(node, ChannelAffine(node.op.channels), _affine(node))
-        else:
-            editor.keep(node)
+        new = editor.finish()
+        return new if editor.changed else graph
+
+
+def _norms(graph: Graph) -> dict[NodeId, Node]:
+    """The norm that each convolution takes in. All uses of one weight take in the same, or none."""
+    norms: dict[NodeId, Node] = {}
+    fates: dict[str, set[object]] = {}
+    convs = [node for node in graph if isinstance(node.op, _LINEAR)]
+    for conv in convs:
+        norm = _only_reader(graph, conv)
+        if norm is not None:
+            norms[conv.id] = norm
+        fate = None if norm is None else (norm.op, norm.parameters)
+        fates.setdefault(conv.parameters[0].path, set()).add(fate)
+    for conv in convs:
+        if len(fates[conv.parameters[0].path]) > 1:
+            norms.pop(conv.id, None)
+    return norms
 
 
 def _only_reader(graph: Graph, conv: Node) -> Node | None:
@@ -67,7 +88,9 @@ def _folded(conv: Node, norm: Node) -> tuple[Parameter, ...]:
         scaled = ScaledRows(weight.value, scale)
     return (
         replace(weight, value=scaled),
-        Parameter(_sibling(weight.path, "bias"), norm.parameters[0].type, Role.BIAS, shift),
+        Parameter(
+            _sibling(weight.path, "bias"), norm.parameters[0].type, Role.BIAS, shift, weight.shared
+        ),
     )
 
 

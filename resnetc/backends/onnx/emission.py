@@ -52,6 +52,7 @@ class Emission:
     initializers: list[Initializer] = field(default_factory=list)
     constants: list[TensorProto] = field(default_factory=list)
     tensors: dict[NodeId, str] = field(default_factory=dict)
+    _held: dict[str, Initializer] = field(default_factory=dict)
     _taken: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -86,12 +87,16 @@ class Emission:
 
     def parameters(self, node: Node, count: int | None = None) -> list[str]:
         """Names of a node's (first) parameters, which become initializers."""
-        held = node.parameters[:count]
-        self.initializers += [Initializer(p, p.type.shape) for p in held]
-        return [p.path for p in held]
+        return [self.reshaped(p, p.type.shape) for p in node.parameters[:count]]
 
     def reshaped(self, parameter: Parameter, dims: tuple[int, ...]) -> str:
-        self.initializers.append(Initializer(parameter, dims))
+        """The name of a parameter that becomes an initializer, once however often it is used."""
+        new = Initializer(parameter, dims)
+        held = self._held.setdefault(parameter.path, new)
+        if held is new:
+            self.initializers.append(new)
+        elif held != new:
+            raise InternalError(f"{parameter.path} is used in two forms")
         return parameter.path
 
     def operand_type(self, node: Node) -> TensorType:

@@ -79,7 +79,9 @@ def initialise(
     tensors = module.state_dict()
     for node in graph:
         for parameter in node.parameters:
-            held = tensors[parameter.path]
+            held = tensors.pop(parameter.path, None)
+            if held is None:  # of a layer that is reused, and set already
+                continue
             if parameter.role is Role.WEIGHT:
                 deviation = math.sqrt(2 / _fan(node, parameter, init or HeNormal()))
                 _draw(held, deviation, generator)

@@ -86,6 +86,8 @@ class Programs:
 
     def term(self, module: Module) -> Term:
         """The call that makes a module."""
+        if module.repeats is not None:
+            return self.term(module.repeats)
         if not self.is_sequence(module):
             return self.placed[module]
         children = [self._item_term(module, item) for item in module.items]
@@ -100,15 +102,15 @@ class Programs:
             if step is not None:
                 steps.append(step)
         inputs = self._input_names(module)
-        members = tuple(
-            Member(path, self._item_term(module, item))
-            for item in module.items
-            if (path := self._member_path(module, item)) is not None
-        )
+        members: dict[Path, Member] = {}
+        for item in module.items:
+            path = self._member_path(module, item)
+            if path is not None and path not in members:
+                members[path] = Member(path, self._item_term(module, item))
         outputs = tuple(number[value] for value in module.results)
         ends = [ids[0] if ids else None for ids in (module.reads, module.results)]
         widths = [0 if end is None else self._graph[end].type.shape[0] for end in ends]
-        return Program(inputs, members, tuple(steps), outputs, *widths)
+        return Program(inputs, tuple(members.values()), tuple(steps), outputs, *widths)
 
     def is_sequence(self, module: Module) -> bool:
         """Whether a module is an `nn.Sequential`: an indexed chain, used from end to end."""

@@ -2,15 +2,15 @@
 
 A scope becomes a module when it can be called as one: its nodes stand together, nothing from
 outside lies under its path, no other scope has that path, and either all of its nodes or none are
-of training only. Any other scope is inlined: its
-layers are registered under the same paths, but the module above computes with them. So the worst
-that an odd graph gets is a long `forward`, never another result or another parameter name.
+of training only. A scope that repeats one is that module, called again. Any other scope is inlined:
+its layers are registered under the same paths, but the module above computes with them. So the
+worst that an odd graph gets is a long `forward`, never another result or another parameter name.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from operator import itemgetter
 
@@ -26,17 +26,20 @@ class Module:
 
     `items` are its own nodes (with those of inlined scopes) and the modules in it, in the graph's
     order. `reads` are the values that come from outside, in order of first use; `results` those
-    that outsiders read, none for a module whose work no output needs.
+    that outsiders read, none for a module whose work no output needs. `repeats` is the module that
+    this one is, called again.
     """
 
     scope: Scope
     items: list[Node | Module] = field(default_factory=list)
     reads: tuple[NodeId, ...] = ()
     results: tuple[NodeId, ...] = ()
+    repeats: Module | None = None
 
     @property
     def modules(self) -> Iterator[Module]:
-        return (item for item in self.items if isinstance(item, Module))
+        """The modules that are made here: not those that are only called again."""
+        return (i for i in self.items if isinstance(i, Module) and i.repeats is None)
 
 
 def module_path(node: Node) -> str | None:
@@ -59,6 +62,9 @@ def module_tree(graph: Graph, values: Values) -> Module:
     """The network's module, with all others in it."""
     scopes = _Scopes(graph, values)
     modules = {scope.id: Module(scope) for scope in graph.scopes if scopes.is_module(scope)}
+    for module in modules.values():
+        if module.scope.repeats is not None:
+            module.repeats = modules[module.scope.repeats]
     placed: list[tuple[int, int, Node | Module]] = [
         (values.position[node.id], scopes.module_of[node.scope], node)
         for node in graph
@@ -121,19 +127,50 @@ class _Scopes:
         self.values = values
         self._graph = graph
         self._by_id = {scope.id: scope for scope in graph.scopes}
-        self._taken = Counter(scope.path for scope in graph.scopes if self._is_labelled(scope))
+        first = (scope for scope in graph.scopes if scope.repeats is None)
+        self._taken = Counter(scope.path for scope in first if self._is_labelled(scope))
         self.extent = self._extents()
         self._crowded = self._find_crowded()
+        inlined = self._find_inlined()
         self.module_of: dict[int, int] = {}
         for scope in graph.scopes:
             above = None if scope.parent is None else self.module_of[scope.parent]
-            self.module_of[scope.id] = scope.id if above is None or self._callable(scope) else above
+            joins = above is not None and _first(scope) in inlined
+            self.module_of[scope.id] = above if above is not None and joins else scope.id
 
     def is_module(self, scope: Scope) -> bool:
         return self.module_of[scope.id] == scope.id
 
     def _is_labelled(self, scope: Scope) -> bool:
         return scope.parent is None or scope.path != self._by_id[scope.parent].path
+
+    def _find_inlined(self) -> set[int]:
+        """Scopes that cannot be modules, by the first where one is repeated: all or none can."""
+        at = {position: self._graph[node_id] for node_id, position in self.values.position.items()}
+        inlined = {_first(scope) for scope in self._graph.scopes if not self._callable(scope)}
+        for scope in self._graph.scopes:
+            first = _first(scope)
+            if scope.repeats is None or first in inlined:
+                continue
+            if self._work(scope.id, at) != self._work(first, at):
+                inlined.add(first)
+        return inlined
+
+    def _work(self, scope_id: int, at: Mapping[int, Node]) -> list[object]:
+        """What a scope's nodes do, in terms that are equal for two calls of one module."""
+        extent = self.extent[scope_id]
+        door: dict[NodeId, int] = {}
+        work: list[object] = []
+        for position in range(extent.first, extent.last + 1):
+            node = at[position]
+            sources = [(i, self.values.position[i]) for i in self.values.operands(node)]
+            operands = [
+                place - extent.first if place in extent else ~door.setdefault(i, len(door))
+                for i, place in sources
+            ]
+            leaves = self.values.last_read.get(node.id, -1) > extent.last
+            work.append((node.op, operands, self.values.computed(node), leaves))
+        return work
 
     def _callable(self, scope: Scope) -> bool:
         extent = self.extent[scope.id]
@@ -176,6 +213,11 @@ class _Scopes:
         while scope.parent is not None:
             scope = self._by_id[scope.parent]
             yield scope
+
+
+def _first(scope: Scope) -> int:
+    """The scope itself, or the one that it repeats."""
+    return scope.id if scope.repeats is None else scope.repeats
 
 
 def _prefixes(path: str) -> Iterator[str]:
