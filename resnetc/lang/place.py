@@ -139,7 +139,7 @@ class Placer:
         return text
 
     def _count(self, repeat: s.Expr, env: Env) -> int:
-        count = self.evaluate.typed(repeat, env, int, "int")
+        count: int = self.evaluate.typed(repeat, env, int, "int")
         if count < 0:
             raise Mistake("E0310", f"cannot repeat {count} times", repeat.span)
         if count > MAX_NODES:
