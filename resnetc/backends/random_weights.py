@@ -100,13 +100,16 @@ def _node_moments(node: Node, fed: list[_Moments]) -> _Moments:
     match node.op.name:
         case "input":
             return _Moments(0, 1)
-        case "conv2d" | "linear":
+        case "conv2d" | "linear" | "pixel_linear" | "conv_transpose2d" | "conv1d_channels":
             return _Moments(0, 2 * fed[0].square)
-        case "batchnorm":
+        case "ws_conv2d":
+            # Whatever is drawn, the filters that are used have variance 1.
+            return _Moments(0, math.prod(node.parameters[0].type.shape[1:]) * fed[0].square)
+        case "batchnorm" | "layernorm" | "pixel_layernorm" | "groupnorm":
             return _Moments(0, _NORM_SQUARE)
-        case "relu":
+        case "relu" | "relu6" | "leaky_relu" | "silu" | "gelu" | "hardswish":
             return _rectified(fed[0])
-        case "sigmoid":
+        case "sigmoid" | "hardsigmoid" | "softmax" | "radix_softmax":
             return _Moments(0.5, 0.3)
         case "add":
             mean = sum(each.mean for each in fed)

@@ -116,6 +116,7 @@ class AdaptiveAvgPool(Op):
     """
 
     name: ClassVar[str] = "adaptive_avgpool"
+    gradient_needs_operands: ClassVar[bool] = True
     to: Size
 
     @classmethod
