@@ -227,11 +227,53 @@ class _Writer:
         self.shortcut("B", before, path)
         self.write(f"{_prefix(label)}unit({width})")
 
+    def rows(self, place: _Place, depth: int) -> None:
+        """A table, whose rows are layers."""
+        rows = self.draw(st.lists(st.tuples(st.sampled_from([1, 3]), _WIDTHS), min_size=1))
+        self.labels += 1
+        for i, (kernel, out) in enumerate(rows):
+            path = place.inside(f"t{self.labels}_{i}")
+            self.own(path, "weight", (out, self.shape[0], kernel, kernel))
+            self.shape = (out, *self.shape[1:])
+        cells = "; ".join(f"{kernel}, {out}" for kernel, out in rows)
+        layer = f'"t{self.labels}_{{i}}": conv(r.kernel, r.out)'
+        self.write(f"for i, r in enumerate(table (kernel, out) [{cells}]) {{ {layer} }}")
+
+    def parts(self, place: _Place, depth: int) -> None:
+        """Equal parts of the channels; a layer on one of them, and all of them joined again."""
+        channels, *extents = self.shape
+        count = self.draw(st.sampled_from([n for n in (1, 2, 4) if channels % n == 0]))
+        self.labels += 1
+        names = [f"p{self.labels}_{i}" for i in range(count)]
+        self.write(f"split({count}) as {', '.join(names)}")
+        out = self.draw(_WIDTHS)
+        self.own(place.inside(f"c{self.labels}"), "weight", (out, channels // count, 1, 1))
+        rest = f"from {', '.join(names[1:])}" if count > 1 else f"from {names[0]}"
+        layer = f"c{self.labels}: conv(1x1, {out})"
+        kind = self.draw(st.sampled_from(["concat {", "tuple {"]))
+        self.write(f"{kind} | {rest} | from {names[0]} -> {layer} }}")
+        if kind == "tuple {":
+            self.write("concat")
+        self.shape = (max(1, count - 1) * (channels // count) + out, *extents)
+
+    def signed(self, place: _Place, depth: int) -> None:
+        """A block that is given a block."""
+        width = self.draw(_WIDTHS)
+        before = self.shape
+        label = self.label(place, needed=True)
+        path = f"{place.inside(place.component(label))}.inner"
+        self.own(f"{path}.conv1", "weight", (width, before[0], 3, 3))
+        self.own_norm(f"{path}.bn1", width)
+        self.shape = (width, *before[1:])
+        self.shortcut("B", before, path)
+        self.write(f"{_prefix(label)}outer(unit, {width})")
+
     # ---- statements
 
     def statements(self, place: _Place, depth: int) -> None:
         structures = [self.residual, self.container, self.repeat, self.concat, self.choice]
-        structures += [self.loop, self.block, self.container]
+        structures += [self.loop, self.block, self.container, self.rows, self.signed]
+        structures += [self.parts] if place.next is None else []
         for _ in range(self.draw(_SOME if depth else _FEW)):
             chosen = self.draw(st.integers(0, len(structures) if depth else 0))
             if chosen:
@@ -242,10 +284,20 @@ class _Writer:
 
 _FEW = st.integers(1, 3)
 _SOME = st.integers(2, 5)
+_WIDTHS = st.sampled_from([2, 4])
 _UNIT = """\
 block unit(width: int) {
   residual { conv1: conv(3x3, width) -> bn1: norm }
 }
+
+block outer(of: block(width: int), width: int) { inner: of(width) }
+"""
+_SECTIONS = """
+recipe r { data = digits  schedule = [step(at=[10, 20])] }
+experiment e { network = n  recipe = r }
+experiment e2 = e with seed = 3
+deploy d { network = n  batch = 1..4  precision { layers = "fp16"  keep = ["fc"] } }
+deploy d2 = d with precision.layers = "bf16", precision.keep = []
 """
 
 
@@ -261,7 +313,8 @@ def programs(draw: st.DrawFn) -> Program:
     writer.own("fc", "bias", (5,))
     body = "\n".join(writer.lines)
     head = f"network n(classes: int = 5, m: int = 2) {{\n  input {'x'.join(map(str, shape))}\n"
-    return Program(f"rnet 1\n\n{_UNIT}\n{head}{body}\n}}\n", writer.parameters, (5,))
+    text = f"rnet 1\n\n{_UNIT}\n{head}{body}\n}}\n{_SECTIONS}"
+    return Program(text, writer.parameters, (5,))
 
 
 def _prefix(label: str | None) -> str:
