@@ -285,6 +285,16 @@ def test_op_in_every_form_it_has(case: str, opset: int) -> None:
     assert_agrees(CASES[case](), OnnxOptions(opset=opset))
 
 
+@pytest.mark.parametrize("opset", [13, 18, NEWEST_OPSET])
+@pytest.mark.parametrize("op", [LayerNorm, GroupNorm])
+def test_statistics_of_large_numbers_keep_within_half_precision(op: type[Op], opset: int) -> None:
+    """The squares of these numbers are beyond float16."""
+    b = Builder()
+    x = b.add(Affine, "large", b.input(4, 7, 6), scale=[3000])
+    graph = b.graph(out=b.add(op, "norm", x, **({"groups": 2} if op is GroupNorm else {})))
+    assert_agrees(graph, OnnxOptions(precision="fp16", opset=opset), tolerance=4e-3)
+
+
 def test_every_op_has_a_case() -> None:
     tested = {node.op.name for build in CASES.values() for node in build()}
     made_by_passes = {"cast", "channel_affine"}  # reached in half precision and by folding

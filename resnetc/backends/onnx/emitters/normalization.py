@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from resnetc.backends.onnx.emission import Emission, attributes
+from resnetc.backends.onnx.emission import ELEMENT_TYPES, Emission, attributes
 from resnetc.ir import Node
 from resnetc.ops import Affine, BatchNorm, ChannelAffine, GroupNorm, LayerNorm
+from resnetc.shapes import DType
 
 _LAYER_NORM_OPSET = 17
 """LayerNormalization is an op from here on."""
 _GROUP_NORM_OPSET = 21
 """GroupNormalization has a scale for each channel from here on; before it had one for a group."""
-_REDUCE_AXES_OPSET = 18
-"""ReduceMean takes its axes as an input from here on, and not as an attribute."""
 
 
 def batch_norm(emission: Emission, node: Node) -> None:
@@ -57,20 +56,32 @@ def _layer_norm(emission: Emission, node: Node, operand: str, *, last: bool) -> 
             emission.add("LayerNormalization", node, operands, **settings)
             return emission.tensors[node.id]
         return emission.step("LayerNormalization", node, "norm", operands, **settings)
-    shape = (-1, *[1] * (len(node.type.shape) - 1))
-    scale, shift = (emission.reshaped(p, (p.type.elements, *shape[1:])) for p in node.parameters)
+    _decomposed(emission, node, operand, eps)
+    return emission.tensors[node.id]
+
+
+def _decomposed(emission: Emission, node: Node, operand: str, eps: float) -> None:
+    """Layer normalization over axis 1 in steps. Squares leave float16's range at 256, so there
+    everything up to the scale is computed in float32."""
+    half = node.type.dtype is DType.F16
+    wide = DType.F32 if half else node.type.dtype
+    if half:
+        operand = emission.step("Cast", node, "wide", [operand], to=ELEMENT_TYPES[wide])
     mean = emission.step("ReduceMean", node, "mean", [operand], axes=(1,))
     centred = emission.step("Sub", node, "centred", [operand, mean])
     square = emission.step("Mul", node, "square", [centred, centred])
     variance = emission.step("ReduceMean", node, "variance", [square], axes=(1,))
-    raised = emission.step(
-        "Add", node, "raised", [variance, emission.numbers(node, "eps", [eps], ())]
-    )
+    number = emission.numbers(node, "eps", [eps], (), wide)
+    raised = emission.step("Add", node, "raised", [variance, number])
     deviation = emission.step("Sqrt", node, "deviation", [raised])
     normed = emission.step("Div", node, "normed", [centred, deviation])
+    if half:
+        to = ELEMENT_TYPES[node.type.dtype]
+        normed = emission.step("Cast", node, "narrow", [normed], to=to)
+    axes = (1,) * (len(node.type.shape) - 1)
+    scale, shift = (emission.reshaped(p, (*p.type.shape, *axes)) for p in node.parameters)
     scaled = emission.step("Mul", node, "scaled", [normed, scale])
     emission.add("Add", node, [scaled, shift])
-    return emission.tensors[node.id]
 
 
 def group_norm(emission: Emission, node: Node) -> None:
