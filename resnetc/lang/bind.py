@@ -29,7 +29,7 @@ def bind_arguments(
     """Arguments by parameter name, and the first problem if there is one.
 
     A later named argument replaces an earlier one, so that `unit(groups=32)` may be placed with
-    `groups=1`; within one call that cannot happen, see :func:`misplaced_argument`.
+    `groups=1`; within one call that is a mistake.
     """
     names = [param.name for param in decl.params]
     given: dict[str, Bound] = {}
@@ -41,6 +41,8 @@ def bind_arguments(
                 return given, too_many(decl, argument)
             given[param.name] = argument
         elif argument.name in names:
+            if _is_second(argument, given.get(argument.name)):
+                return given, given_twice(argument.name, argument.whole, given[argument.name].whole)
             given[argument.name] = argument
         else:
             return given, unknown_parameter(decl, argument.name, argument.name_span)
@@ -59,11 +61,21 @@ def misplaced_argument(args: Iterable[s.Arg]) -> Problem | None:
             message = "a positional argument cannot follow a named one"
             return Problem("E0221", message, arg.span, secondary=(first,))
         if arg.name in named:
-            first = Label(named[arg.name].span, "first")
-            return Problem("E0218", f"`{arg.name}` is given twice", arg.span, secondary=(first,))
+            return given_twice(arg.name, arg.span, named[arg.name].span)
         if arg.name is not None:
             named[arg.name] = arg
     return None
+
+
+def given_twice(name: str, span: Span, first: Span) -> Problem:
+    """The problem of two arguments of one call for one parameter."""
+    message = f"`{name}` is given twice"
+    return Problem("E0218", message, span, secondary=(Label(first, "first"),))
+
+
+def _is_second(argument: Bound, earlier: Bound | None) -> bool:
+    """Whether an argument of the same call has given the parameter already, by its position."""
+    return earlier is not None and earlier.call is not None and earlier.call == argument.call
 
 
 def signature(decl: s.Callable) -> str:

@@ -210,7 +210,7 @@ class _Checker:
             self.expression(arg.value, local)
 
     def fit(self, decl: s.Callable, call: s.Call) -> None:
-        bound = tuple(Bound(arg.name, None, arg.value.span, arg.span) for arg in call.args)
+        bound = tuple(Bound(a.name, None, a.value.span, a.span, id(call)) for a in call.args)
         _, problem = bind_arguments(decl, bound, call.span)
         if problem is not None:
             self.findings.append(Mistake.of(problem).diagnostic)

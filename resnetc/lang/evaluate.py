@@ -114,7 +114,8 @@ class Evaluator:
         problem = misplaced_argument(args)
         if problem is not None:
             raise Mistake.of(problem)
-        return tuple(Bound(a.name, self(a.value, env), a.value.span, a.span) for a in args)
+        call = id(args)
+        return tuple(Bound(a.name, self(a.value, env), a.value.span, a.span, call) for a in args)
 
     # ---- literals and names
 

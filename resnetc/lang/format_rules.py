@@ -220,7 +220,7 @@ class _Layout:
         breaks += self.comments(_start(closed), HARD)
         head = [self.doc(word), " ", self.doc(columns), " ", self.doc(opened)]
         close, *after = self.whole(closed)
-        body = [Indent(breaks), Line(""), close]
+        body: list[Doc] = [Indent(breaks), Line(""), close]
         is_short = "\n" not in self._text[_end(opened) : _start(closed)]
         return [*head, Group(body) if is_short else Block(body), *after]
 

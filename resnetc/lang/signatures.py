@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from resnetc.diagnostics import Label
 from resnetc.lang import syntax as s
-from resnetc.lang.bind import Problem, too_many, unknown_parameter
+from resnetc.lang.bind import Problem, given_twice, too_many, unknown_parameter
 from resnetc.lang.mistake import Mistake
 from resnetc.lang.values import Bound, Layer, show_type
 
@@ -110,6 +110,9 @@ def given(layer: Layer, arguments: tuple[Bound, ...]) -> tuple[Layer, Problem | 
             name = left.pop(0)
         elif name not in by_name:
             return layer, unknown_parameter(signature, name, argument.name_span)
+        first = next((a for a in named if a.name == name), None)
+        if first is not None:
+            return layer, given_twice(name, argument.whole, first.whole)
         named.append(replace(argument, name=name))
     placed = layer.placed | {argument.name for argument in named if argument.name}
     return replace(layer, bound=layer.bound + tuple(named), placed=placed), None

@@ -51,12 +51,14 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """An evaluated argument; `span` is its value's, `whole` covers `name=value`."""
+    """An evaluated argument; `span` is its value's, `whole` covers `name=value`, and `call` tells
+    the arguments of one call from those of another."""
 
     name: str | None
     value: object
     span: Span
     whole: Span
+    call: int | None = None
 
     @property
     def name_span(self) -> Span:
