@@ -163,5 +163,19 @@ def test_list_names_the_zoo(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["list", "--json"]) == 0
     zoo = json.loads(capsys.readouterr().out)
     assert "resnet152" in zoo["specs/resnet.rnet"]
-    assert run(["list", "--costs"]) == 0
-    assert "269,722" in capsys.readouterr().out
+    assert run(["list", "cifar", "--costs"]) == 0
+    shown = capsys.readouterr().out
+    assert "269,722" in shown
+    assert "template" in shown
+    assert "alexnet" not in shown
+
+
+def test_list_finds_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["list", "v2_s"]) == 0
+    assert capsys.readouterr().out == "specs/efficientnet.rnet\n  efficientnet_v2_s\n"
+    assert run(["list"]) == 0
+    everything = capsys.readouterr().out.splitlines()
+    assert max(map(len, everything)) <= 100
+    assert "efficientnet_v2_s" in " ".join(everything).split()
+    assert run(["list", "vision_transformer"]) == 2
+    assert "`vision_transformer`" in capsys.readouterr().err

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from pathlib import Path
 
 import click
 
 from resnetc import resources, zoo
+from resnetc.analysis import cost
 from resnetc.atomic import write_text
 from resnetc.cli.arguments import json_option
 from resnetc.diagnostics import UsageError
@@ -15,33 +17,44 @@ from resnetc.driver import check_file
 
 
 @click.command("list")
-@click.option("--costs", is_flag=True, help="Compile every network and show its size.")
+@click.argument("word", default="")
+@click.option("--costs", is_flag=True, help="Compile the networks and show their size.")
 @json_option
-def list_networks(costs: bool, as_json: bool) -> None:
-    """List the networks of the shipped zoo."""
+def list_networks(word: str, costs: bool, as_json: bool) -> None:
+    """List the networks of the shipped zoo, or those with WORD in their name or their file's."""
     by_file: dict[Path, list[str]] = {}
     for name, path in zoo.networks().items():
-        by_file.setdefault(path, []).append(name)
+        if word in name or word in path.stem:
+            by_file.setdefault(path, []).append(name)
+    if not by_file:
+        raise UsageError(f"no network of the zoo has `{word}` in its name")
     if as_json:
         click.echo(json.dumps({f"specs/{p.name}": names for p, names in by_file.items()}, indent=2))
         return
     for path, names in by_file.items():
         click.secho(f"specs/{path.name}", bold=True)
         if costs:
-            _print_costs(path)
+            _print_costs(path, names)
         else:
-            click.echo("  " + "  ".join(names))
+            click.echo(_wrapped("  ".join(names)))
 
 
-def _print_costs(path: Path) -> None:
-    from resnetc.analysis import cost
+def _wrapped(text: str) -> str:
+    """The text in lines of at most 100 columns, indented."""
+    indent = "  "
+    return textwrap.fill(text, 100, initial_indent=indent, subsequent_indent=indent)
 
-    report = check_file(path)
-    for name in report.templates:
-        click.echo(f"  {name:<20} template")
-    for name, graph in report.networks.items():
-        total = cost(graph)
-        click.echo(f"  {name:<20} {total.params:>12,} parameters {total.macs / 1e9:>9.3f} GMAC")
+
+def _print_costs(path: Path, names: list[str]) -> None:
+    width = max(map(len, names))
+    for name in names:
+        report = check_file(f"{path}:{name}")
+        if name in report.templates:
+            click.echo(f"  {name:<{width}} template")
+        for graph in report.networks.values():
+            total = cost(graph)
+            size = f"{total.params:>12,} parameters {total.macs / 1e9:>9.3f} GMAC"
+            click.echo(f"  {name:<{width}} {size}")
 
 
 @click.command()
