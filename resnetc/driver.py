@@ -27,7 +27,9 @@ from resnetc.lang.evaluate import Env, Evaluator
 from resnetc.lang.mistake import Mistake
 from resnetc.lang.modules import Definition, Program, load_program, read_source
 from resnetc.lang.observe import Observer
+from resnetc.lang.origins import TracedElaborator, Tracer
 from resnetc.lang.parser import parse_expression
+from resnetc.lang.record import CheckedNetwork
 from resnetc.lang.sections import Sections, names_of, network_of, read_sections
 from resnetc.lang.unused import allowed, unused
 from resnetc.lang.values import show
@@ -263,10 +265,31 @@ def check_program(
     )
 
 
+def trace(reference: str, settings: Mapping[str, str]) -> tuple[CheckedNetwork, Tracer]:
+    """Elaborate one network as :func:`load` does, and remember who set what."""
+    found = find(reference)
+    program = load_program(read_source(found.path, found.shown), found.path)
+    raise_findings([*program.findings, *check_module(program.entry)])
+    tracer = Tracer()
+    derived = _derive_by(tracer, choose(program, found), settings, template_fits=False)
+    return TracedElaborator(derived, tracer).run(), tracer
+
+
 def _derive(
     definition: Definition, settings: Mapping[str, str], *, template_fits: bool = False
 ) -> tuple[Derived, Evaluator]:
     evaluate = Evaluator()
+    return _derive_by(evaluate, definition, settings, template_fits=template_fits), evaluate
+
+
+def _derive_by(
+    evaluate: Evaluator,
+    definition: Definition,
+    settings: Mapping[str, str],
+    *,
+    template_fits: bool,
+) -> Derived:
+    """The network a definition stands for, with settings from outside."""
     try:
         derived = derive(definition, evaluate)
         for name, text in settings.items():
@@ -279,7 +302,7 @@ def _derive(
             require_bound(derived)
     except Mistake as mistake:
         raise CompileError(mistake.diagnostic) from None
-    return derived, evaluate
+    return derived
 
 
 def choose(program: Program, found: Reference) -> Definition:
@@ -297,6 +320,11 @@ def _whole(definition: Definition) -> bool:
         return not needs(derive(definition, Evaluator()))
     except Mistake:
         return True
+
+
+def whole_networks(program: Program) -> list[Definition]:
+    """The networks of a program's file that are complete: no templates."""
+    return [definition for definition in _networks(program) if _whole(definition)]
 
 
 def _networks(program: Program) -> list[Definition]:

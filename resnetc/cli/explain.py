@@ -9,10 +9,11 @@ from pathlib import Path
 
 import click
 
-from resnetc.cli.arguments import json_option, set_option
+from resnetc.cli.arguments import json_option, parse_settings, set_option
+from resnetc.cli.explain_layer import document, find_subject, text
 from resnetc.diagnostics import Source, UsageError, render, suggest
 from resnetc.diagnostics.catalogue import Entry, entries
-from resnetc.driver import check_source
+from resnetc.driver import check_source, trace
 
 _CODE = re.compile(r"[EWew]\d{2,4}")
 _NAME = "net.rnet"
@@ -31,8 +32,12 @@ def explain(subject: str, label: str | None, settings: tuple[str, ...], as_json:
     """
     if label is None and _CODE.fullmatch(subject):
         _explain_code(subject.upper(), as_json=as_json)
+    elif label is None:
+        raise UsageError(f"which layer of {subject}? `resnetc explain {subject} LABEL`")
     else:
-        raise UsageError(f"which layer of {subject}? Give its label, as in `info`")
+        network, tracer = trace(subject, parse_settings(settings))
+        found = find_subject(network, tracer, label)
+        click.echo(json.dumps(document(found), indent=2) if as_json else text(found))
 
 
 # ------------------------------------------------------------------------------------------ codes
