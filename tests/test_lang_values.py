@@ -13,6 +13,7 @@ from resnetc.diagnostics import Source, UsageError
 from resnetc.lang import syntax as s
 from resnetc.lang.convert import Mismatch, convert
 from resnetc.lang.evaluate import Env, Evaluator
+from resnetc.lang.mistake import Mistake
 from resnetc.lang.modules import Module
 from resnetc.lang.parser import parse, parse_expression
 from resnetc.lang.values import show
@@ -143,6 +144,21 @@ def test_expressions(text: str, expected: object) -> None:
 )
 def test_values_are_shown_as_they_are_written(text: str) -> None:
     assert show(value(text)) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[table (a) [[0] * 9_000][0] for i in 0..20]",
+        "table (a, b) [[0] * 9_000, [0] * 9_000] * 10",
+        "table (a) [" * 17 + "1" + "]" * 17,
+        '"{table (a) [[0] * 5_000]}"',
+    ],
+)
+def test_the_cells_of_records_are_counted(text: str) -> None:
+    with pytest.raises(Mistake, match=r"lists|string"):
+        value(text)
+    assert value("table (a) [[0] * 9_000] * 10") is not None
 
 
 def test_types_and_what_converts() -> None:
