@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 import torch
 from click.testing import CliRunner
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from oracle import evaluate, seeded_inputs
-from small_graphs import some_weights
+from small_graphs import random_graphs, some_weights
 from spec_files import Folder, folder, ops, weights
 from torch import nn
 from torch_reference import assert_same_training
@@ -352,3 +355,42 @@ def test_the_info_verb_marks_heads(folder: Folder) -> None:
     document = json.loads(printed)
     assert document["aux"] == {"near": [5], "deep": [5]}
     assert [row["label"] for row in document["stages"] if row.get("training")] == ["near", "deep"]
+
+
+def test_a_tensorrt_engine_holds_nothing_of_the_heads(tmp_path: Path, graph: Graph) -> None:
+    from resnetc.backends.tensorrt import TensorRtOptions, build_engine
+
+    options = TensorRtOptions(batch=2, library="tensorrt_rtx", capabilities=("8.0",))
+    report = build_engine(graph, tmp_path / "n.engine", some_weights(graph), options=options)
+    (sidecar,) = tmp_path.glob("*.json")
+    tensors = json.loads(sidecar.read_text())["tensors"]
+    assert [t["name"] for t in tensors if t["mode"] == "output"] == ["logits"]
+    engine = report.path.read_bytes()
+    assert b"conv2" in engine  # layers are called like the nodes
+    assert b"near" not in engine
+    assert b"layer1.deep" not in engine
+
+
+# ---------------------------------------------------------------------------------- random graphs
+
+
+@settings(max_examples=25, deadline=None)
+@given(random_graphs(), st.data())
+def test_any_tensor_can_be_an_auxiliary_output(graph: Graph, data: st.DataObject) -> None:
+    """Of random graphs, with dead ends, aliases and several outputs."""
+    assume(not any(node.op.name in ("dropout", "drop_path") for node in graph))
+    ids = st.sampled_from([node.id for node in graph])
+    ends = data.draw(st.lists(ids, min_size=1, max_size=3))
+    aux = {f"aux{i}": end for i, end in enumerate(ends)}
+    helped = Graph(graph.name, graph, graph.outputs, graph.scopes, aux)
+    verify(helped)
+    module = build_module(helped)
+    assert_same_training(helped, module, tolerance=1e-6)
+    held, inputs = some_weights(helped), seeded_inputs(helped)
+    expected = evaluate(graph, held, inputs)
+    lowered = lower_for_inference(helped).graph
+    assert lowered.hash == lower_for_inference(graph).graph.hash
+    for name, array in evaluate(lowered, held, inputs).items():
+        np.testing.assert_allclose(
+            array, expected[name], atol=1e-5 * max(1, np.abs(expected[name]).max())
+        )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -11,6 +13,8 @@ import onnxruntime as ort
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from oracle import evaluate, seeded_inputs
 from small_graphs import some_weights
 from spec_files import Folder, folder, weights
@@ -302,3 +306,68 @@ def test_passes_keep_what_is_shared(folder: Folder, dtype: DType) -> None:
     lowered = lower_for_inference(graph, dtype=dtype).graph
     assert all(parameter.shared for parameter in lowered.parameters.values())
     assert len(lowered.parameters) == 2
+
+
+def test_a_tensorrt_engine_has_each_weight_once(tmp_path: Path, folder: Folder) -> None:
+    from resnetc.backends.tensorrt import TensorRtOptions, build_engine
+
+    def size(statements: str) -> int:
+        graph = folder.body(statements)
+        options = TensorRtOptions(batch=2, library="tensorrt_rtx", capabilities=("8.0",))
+        return build_engine(
+            graph, tmp_path / "n.engine", some_weights(graph), options=options
+        ).bytes
+
+    wide = "a: conv(1x1, 512) -> "
+    shared = size(f"{wide} b: conv(1x1, 512) -> act -> reuse b -> act -> reuse b")
+    apart = size(
+        f"{wide} b: conv(1x1, 512) -> act -> c: conv(1x1, 512) -> act -> d: conv(1x1, 512)"
+    )
+    assert apart - shared >= 2 * 4 * 512 * 512
+
+
+# --------------------------------------------------------------------------------- random programs
+
+UNITS = {
+    "a": "conv(3x3, 4)",
+    "b": "unit(4)",
+    "c": "residual(shortcut=B) { conv1: conv(1x1, 4) -> bn1: norm }",
+    "d": "seq { conv(1x1, 4) -> norm -> act }",
+    "e": "norm",
+    "f": "conv(1x1, 4) * 2",
+    "g": "twice(4)",
+    "h": "mul { | identity  | sigmoid }",
+}
+
+
+@st.composite
+def _chains(draw: st.DrawFn, depth: int = 2) -> str:
+    """Steps that keep the shape; a label is placed the first time and reused from then on."""
+    placed: set[str] = set()
+    steps = []
+    for label in draw(st.lists(st.sampled_from([*UNITS, "s"]), min_size=1, max_size=5)):
+        if label in placed:
+            steps.append(f"reuse {label}{draw(st.sampled_from(['', ' * 2']))}")
+        elif label != "s":
+            steps.append(f"{label}: {UNITS[label]}")
+        elif depth:
+            steps.append(f"s: group {{ {draw(_chains(depth=depth - 1))} }}")
+        else:
+            steps.append("act")
+            continue
+        placed.add(label)
+    return " -> ".join(steps)
+
+
+@settings(max_examples=25, deadline=None)
+@given(_chains())
+def test_random_programs(chain: str) -> None:
+    with tempfile.TemporaryDirectory() as path:
+        graph = Folder(Path(path)).body(chain, BLOCKS)
+    paths = [path for node in graph for path in {p.path for p in node.parameters}]
+    assert len(graph.parameters) == len(set(paths))
+    assert_same_training(graph, build_module(graph), tolerance=1e-6)
+    held, inputs = some_weights(graph), seeded_inputs(graph)
+    (expected,) = evaluate(graph, held, inputs).values()
+    (found,) = evaluate(lower_for_inference(graph).graph, held, inputs).values()
+    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
