@@ -20,7 +20,8 @@ from resnetc.recipes import HeNormal
 def build_module(graph: Graph, init: HeNormal | None = None, seed: int | None = None) -> nn.Module:
     """The network as a live module in training mode, made from the source `emit_source` writes.
 
-    Its state_dict has the graph's parameters, in shape and order. Weights are set by
+    Its state_dict has the graph's parameters, in shape and order; but what a module holds itself,
+    such as a `channel_scale`, comes in torch before what its children hold. Weights are set by
     :func:`initialise`. Tracebacks and `inspect.getsource` show the source, which no file holds.
     """
     return initialise(blank_module(graph, init).to_empty(device="cpu"), graph, init, seed)
@@ -47,7 +48,8 @@ def _compiled(graph: Graph, source: str) -> dict[str, Any]:
     module = ModuleType(name)
     # A size without a time of change is what linecache never drops.
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
-    exec(compile(source, file, "exec"), module.__dict__)
+    # As a file of its own would be: without the `__future__` of this one.
+    exec(compile(source, file, "exec", dont_inherit=True), module.__dict__)
     return module.__dict__
 
 
