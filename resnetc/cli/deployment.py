@@ -53,15 +53,13 @@ def _options(deploy: Deploy) -> dict[str, Any]:
 
 
 def _require_written(precision: Precision) -> None:
-    """Refuse what would have no effect."""
+    """Refuse what no backend does; calibration is for the layers that are refused."""
     if precision.layers not in _WRITTEN:
         raise _missing(f"{precision.layers} layers", f"layers = {' or '.join(_WRITTEN)}")
     if precision.keep:
         raise _missing("layers kept wider than the others", "keep = []")
     if precision.inputs != "fp32":
         raise _missing(f"{precision.inputs} inputs", 'inputs = "fp32"')
-    if precision.calibrate is not None:
-        raise _missing(f"calibration by {precision.calibrate.word}", "calibrate = none")
 
 
 def _missing(what: str, instead: str) -> MissingError:

@@ -35,6 +35,8 @@ def read_section(definition: Definition, record: type[R]) -> R:
     reader = _Reader(Evaluator())
     values = reader.values(definition, record, 0)
     made: R | None = reader.made(record, values, definition.decl)
+    if isinstance(made, Deploy):
+        reader.idle(made.precision)
     if reader.findings or made is None:
         raise CompileError(reader.findings)
     return made
@@ -68,6 +70,11 @@ def read_sections(module: Module) -> Sections:
 def names_of(module: Module, kind: str) -> tuple[str, ...]:
     """Names of the sections of a kind that a file declares."""
     return tuple(definition.decl.name for definition in _own(module, kind))
+
+
+def declared(module: Module) -> list[Definition]:
+    """The sections of a file, of all kinds."""
+    return [definition for kind in SCHEMAS for definition in _own(module, kind)]
 
 
 def network_of(module: Module, name: str | None) -> Definition | None:
@@ -107,6 +114,8 @@ class _Reader:
         # A key that is there but wrong is not missing, nor is any where the base is wrong.
         self._tried: set[str] = set()
         self._broken = False
+        # Where the keys of the section itself are written, not those of its base.
+        self._written: dict[str, Span] = {}
 
     def values(self, definition: Definition, record: type, depth: int) -> _Values:
         """What a section sets, those it is derived from first."""
@@ -124,6 +133,7 @@ class _Reader:
             message = f"{decl.kind} `{decl.name}` is derived from itself"
             return self._break(Mistake("E0408", message, decl.name_span))
         values = self.values(found, record, depth + 1)
+        self._written.clear()
         return self._settings(decl.derivation.settings, record, decl.noun, env, values)
 
     def made(self, record: Any, values: _Values, decl: s.Decl) -> Any:
@@ -141,6 +151,19 @@ class _Reader:
                     self._report(Mistake("E0204", message, decl.name_span, notes=(note,)))
                 return None
         return record(**parts)
+
+    def idle(self, precision: Precision) -> None:
+        """Refuse a key that would have no effect."""
+        why = {
+            "kept": None if precision.keep else "`keep` names no layer",
+            "calibrate": None
+            if precision.layers in ("int8", "fp8")
+            else "only int8 and fp8 need it",
+        }
+        for key, reason in why.items():
+            if reason is not None and getattr(precision, key) and key in self._written:
+                message = f"`{key}` would have no effect"
+                self._report(Mistake("E0405", message, self._written[key], reason))
 
     def _report(self, mistake: Mistake) -> None:
         self.findings.append(mistake.diagnostic)
@@ -222,6 +245,7 @@ class _Reader:
             message = f"`{name}` is a section, not a value"
             advice = f"write `{name} {{ ... }}`"
             raise Mistake("E0301", message, span, help=advice)
+        self._written[name] = span
         return {**values, name: self._value(setting.value, wanted, env)}
 
     def _value(self, expr: s.Expr, wanted: Any, env: Env) -> object:
