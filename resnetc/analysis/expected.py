@@ -143,7 +143,8 @@ def _difference(expectation: Expectation, found: int) -> Help | None:
         return Help(f"that is {beyond} too {'many' if found > value else 'few'}")
     transposed = sorted(str(found)) == sorted(str(value))
     doubt = ": are two digits transposed?" if transposed else ""
-    return Help(f"the difference is {found - value:+,}{doubt}", span, f"{found:_}")
+    text = f"the difference is {found - value:+,}{doubt}"
+    return Help(text, span, f"{found:_}", sure=False)  # the network may be what is wrong
 
 
 # ------------------------------------------------------------------------------ sizes and shapes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from resnetc.diagnostics import Help, Label, Span, suggest
+from resnetc.diagnostics import Edit, Help, Label, Span, suggest
 from resnetc.lang import syntax as s
 from resnetc.lang.values import Bound
 
@@ -59,7 +59,8 @@ def misplaced_argument(args: Iterable[s.Arg]) -> Problem | None:
         if arg.name is None and named:
             first = Label(next(iter(named.values())).span, "named from here on")
             message = "a positional argument cannot follow a named one"
-            return Problem("E0221", message, arg.span, secondary=(first,))
+            advice = _put_first(arg, next(iter(named.values())))
+            return Problem("E0221", message, arg.span, help=advice, secondary=(first,))
         if arg.name in named:
             return given_twice(arg.name, arg.span, named[arg.name].span)
         if arg.name is not None:
@@ -70,12 +71,27 @@ def misplaced_argument(args: Iterable[s.Arg]) -> Problem | None:
 def given_twice(name: str, span: Span, first: Span) -> Problem:
     """The problem of two arguments of one call for one parameter."""
     message = f"`{name}` is given twice"
-    return Problem("E0218", message, span, secondary=(Label(first, "first"),))
+    advice = None
+    if first.source is span.source and first.end <= span.start:
+        advice = Help("remove one", _with_comma(span), "", sure=first.text == span.text)
+    return Problem("E0218", message, span, help=advice, secondary=(Label(first, "first"),))
 
 
 def _is_second(argument: Bound, earlier: Bound | None) -> bool:
     """Whether an argument of the same call has given the parameter already, by its position."""
     return earlier is not None and earlier.call is not None and earlier.call == argument.call
+
+
+def _with_comma(arg: Span) -> Span:
+    """An argument that is not the first, and the comma before it."""
+    return Span(arg.source, arg.source.text.rindex(",", 0, arg.start), arg.end)
+
+
+def _put_first(arg: s.Arg, named: s.Arg) -> Help:
+    """The advice to move a positional argument before the first named one."""
+    start = Span(named.span.source, named.span.start, named.span.start)
+    removed = Edit(_with_comma(arg.span), "")
+    return Help("put it first", start, f"{arg.span.text}, ", more=(removed,))
 
 
 def signature(decl: s.Callable) -> str:

@@ -117,7 +117,9 @@ class _Checker:
     def type(self, type_: s.TypeExpr) -> None:
         if type_.name not in TYPES or (type_.name == "list") != (type_.item is not None):
             close = suggest(type_.name, TYPES)
-            advice = Help(f"did you mean `{close}`?") if close and close != type_.name else None
+            advice = None
+            if close and close != type_.name:
+                advice = Help(f"did you mean `{close}`?", type_.span, close)
             known = f"types are {', '.join(sorted(TYPES - {'list'}))} and list[...]"
             message = f"there is no type `{type_.name}`"
             label = Label(type_.span)

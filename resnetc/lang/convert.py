@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from resnetc.diagnostics import Help, Label, Span, suggest
@@ -45,7 +46,10 @@ def checked(value: object, type_: s.TypeExpr, span: Span) -> object:
     try:
         return convert(value, type_)
     except Mismatch as error:
-        advice = None if error.fix is None else Help(f"write `{error.fix}`", span, error.fix)
+        advice = None
+        if error.fix is not None:
+            literal = _LITERAL.fullmatch(span.text) is not None
+            advice = Help(f"write `{error.fix}`", span, error.fix, sure=literal)
         labels = error.secondary
         mistake = Mistake(
             error.code, error.message, span, error.detail, secondary=labels, help=advice
@@ -73,7 +77,21 @@ def convert(value: object, type_: s.TypeExpr) -> object:
 
 
 def _mismatch(value: object, type_: s.TypeExpr, detail: str = "") -> Mismatch:
-    return Mismatch(f"expected {_wanted(type_)}, found {_described(value)}", detail)
+    fix = _written_as(value, type_.name)
+    return Mismatch(f"expected {_wanted(type_)}, found {_described(value)}", detail, fix)
+
+
+def _written_as(value: object, name: str) -> str | None:
+    """A value as it would be written to be of a type, where that is plain: `"3x3"`, 16.0, 1."""
+    if isinstance(value, str) and name in _IN_QUOTES and _IN_QUOTES[name].fullmatch(value):
+        return value
+    if name == "int" and isinstance(value, float) and value == int(value):
+        return None if isinstance(value, s.Percent) else str(int(value))
+    if name == "bool" and value in (0, 1) and isinstance(value, int):
+        return "true" if value else "false"
+    if name == "string" and isinstance(value, int | float | tuple):
+        return f'"{show(value)}"'
+    return None
 
 
 def _wanted(type_: s.TypeExpr) -> str:
@@ -180,6 +198,14 @@ def _convert_block(value: object, type_: s.TypeExpr) -> object:
     raise Mismatch(f"expected block, found layer `{name}`", "this is a primitive, not a block")
 
 
+_LITERAL = re.compile(r'[\d_.]+(?:[eE][+-]?\d+)?%?|\d+(?:x\d+)+|"[^"{}\\\n]*"')
+_IN_QUOTES = {
+    "int": re.compile(r"\d{1,15}"),
+    "size": re.compile(r"\d{1,6}x\d{1,6}"),
+    "bool": re.compile(r"true|false"),
+    "float": re.compile(r"\d{1,15}(?:\.\d+)?"),
+}
+"""What stands in quotes and should not, by the type that is wanted."""
 _CONVERSIONS: dict[str, Callable[[object, s.TypeExpr], object]] = {
     "list": _convert_list,
     "table": _convert_table,

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from resnetc.diagnostics import CompileError, Diagnostic, Label, Span, suggest
+from resnetc.diagnostics import CompileError, Diagnostic, Help, Label, Span, suggest
 from resnetc.lang import syntax as s
 from resnetc.lang.budget import room
 from resnetc.lang.convert import checked
@@ -40,7 +40,7 @@ class Elaborator:
     ) -> None:
         self.derived = derived
         self.evaluate = evaluator
-        self.record = Recorder()
+        self.record = Recorder(evaluator.budget)
         self.findings: list[Diagnostic] = []
         self.expectations: list[Expectation] = []
         self.meta: dict[str, object] = {}
@@ -231,7 +231,11 @@ class Elaborator:
                 message = f"`{setting.name}` is not an ambient, so it cannot be set"
                 close = suggest(setting.name, env.home.ambients)
                 own = f"for a name of your own: `let {setting.name} = ...`"
-                advice = f"did you mean `{close}`?" if close else own
+                word = Span(statement.span.source, statement.span.start, statement.span.start + 3)
+                alone = len(statement.settings) == 1
+                advice = Help(own, word, "let", sure=False) if alone else Help(own)
+                if close:
+                    advice = Help(f"did you mean `{close}`?", setting.name_span, close)
                 raise Mistake("E0213", message, setting.name_span, help=advice)
             value = self.evaluate(setting.value, env)
             value = checked(value, definition.decl.type, setting.value.span)
@@ -278,7 +282,7 @@ class Elaborator:
         recipes = [d.name for d in decls if isinstance(d, s.Recipe | s.RecipeVariant)]
         if name not in recipes:
             close = suggest(str(name), recipes)
-            advice = f'did you mean "{close}"?' if close else None
+            advice = Help(f'did you mean "{close}"?', span, f'"{close}"') if close else None
             raise Mistake("E0219", f"this file has no recipe {show(name)}", span, help=advice)
 
     def _input(self, statement: s.InputStmt, env: Env, site: Site) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from resnetc.diagnostics import Span, suggest
+from resnetc.diagnostics import Help, Span, suggest
 from resnetc.lang import syntax as s
 from resnetc.lang.bind import bind_arguments, misplaced_argument
 from resnetc.lang.budget import CALL, Budget
@@ -210,7 +210,9 @@ class Evaluator:
             close = suggest(expr.name, known)
             note = f"it has {', '.join(known)}" if known else "it has no attributes"
             message = f"{a_type(base)} has no `{expr.name}`"
-            advice = f"did you mean `{close}`?" if close else None
+            end = expr.span.end
+            word = Span(expr.span.source, end - len(expr.name), end)
+            advice = Help(f"did you mean `{close}`?", word, close) if close else None
             raise Mistake("E0212", message, expr.span, notes=(note,), help=advice) from None
 
     def _index(self, expr: s.Index, env: Env) -> object:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from resnetc.diagnostics import Diagnostic, Help, Label, Span, suggest
+from resnetc.diagnostics import Diagnostic, Help, Label, Source, Span, suggest
 from resnetc.lang.bind import Problem
 from resnetc.lang.builtins import FUNCTIONS
 from resnetc.lang.modules import Module, elsewhere
@@ -59,16 +59,40 @@ class Poisoned(Exception):  # noqa: N818 - not an error: it has been reported
     """An expression depends on a value whose error has been reported; say nothing more."""
 
 
+def _import_of(name: str, module: str, home: Module, *, sure: bool) -> Help:
+    """The advice to import a name: in the import that there is of the module, or in one more."""
+    text, source = f"add `use {module} {{ {name} }}`", home.file.source
+    for use in home.file.uses:
+        if "." * use.dots + ".".join(use.parts) == module and use.names:
+            end = use.names[-1].span.end
+            return Help(text, Span(source, end, end), f", {name}", sure=sure)
+    if home.file.uses:
+        end = home.file.uses[-1].span.end
+        return Help(text, Span(source, end, end), f"\nuse {module} {{ {name} }}", sure=sure)
+    first = home.file.decls[0].span.line if home.file.decls else 1
+    start = source.line_start(_above_comments(source, first))
+    return Help(text, Span(source, start, start), f"use {module} {{ {name} }}\n\n", sure=sure)
+
+
+def _above_comments(source: Source, line: int) -> int:
+    """The first of the comment lines right above a line."""
+    while line > 1 and source.line_text(line - 1).startswith("#"):
+        line -= 1
+    return line
+
+
 def unknown_name(name: str, span: Span, home: Module, local: Iterable[str] = ()) -> Mistake:
     """The mistake of a name that means nothing in a file. `local` are the names in force there."""
-    module = elsewhere(name, home)
-    if module is not None:
+    modules = elsewhere(name, home)
+    if modules:
+        module = modules[0]
         message = f"`{name}` is declared in `{module}`, but not imported here"
-        return Mistake("E0202", message, span, help=f"add `use {module} {{ {name} }}`")
+        advice = _import_of(name, module, home, sure=len(modules) == 1)
+        return Mistake("E0202", message, span, help=advice)
     close = _CONSTANTS.get(name) or suggest(name, [*local, *home.names, *FUNCTIONS])
-    advice = Help(f"did you mean `{close}`?", span, close) if close else None
+    similar = Help(f"did you mean `{close}`?", span, close) if close else None
     secondary: tuple[Label, ...] = ()
     if close and close in home.names:
         secondary = (Label(home.names[close].decl.name_span, "declared here"),)
     message = f"there is nothing called `{name}` here"
-    return Mistake("E0201", message, span, secondary=secondary, help=advice)
+    return Mistake("E0201", message, span, secondary=secondary, help=similar)

@@ -164,7 +164,7 @@ class _Loader:
             taken.setdefault(decl.name, decl.name_span)
             if isinstance(decl, s.Primitive) and not is_prelude:
                 message = "only the standard library declares primitives"
-                advice = "the compiler implements them; write a `block` of those there are"
+                advice = Help("the compiler implements them; write a `block` of those there are")
                 self._report("E0222", message, decl.name_span, advice=advice)
                 module.broken.add(decl.name)
                 continue
@@ -203,7 +203,11 @@ class _Loader:
         if imported.name not in declared:
             close = suggest(imported.name, declared)
             where = target.file.source.name
-            advice = f"did you mean `{close}`?" if close else f"{where} declares no such name"
+            advice = Help(f"{where} declares no such name")
+            if close:
+                start = imported.span.start
+                span = Span(imported.span.source, start, start + len(imported.name))
+                advice = Help(f"did you mean `{close}`?", span, close)
             message = f"{where} has no `{imported.name}` to import"
             self._report("E0208", message, imported.span, advice=advice)
             return
@@ -224,7 +228,11 @@ class _Loader:
                 return path
         known = {path.stem for root in roots for path in root.glob("*.rnet")}
         close = suggest(use.parts[-1], known)
-        advice = f"did you mean `{close}`?" if close and len(use.parts) == 1 else None
+        advice = None
+        if close and len(use.parts) == 1:
+            whole = use.module_span
+            last = Span(whole.source, whole.start + use.dots, whole.end)
+            advice = Help(f"did you mean `{close}`?", last, close)
         self._report("E0207", f"there is no module `{name}`", use.module_span, advice=advice)
         return None
 
@@ -244,26 +252,29 @@ class _Loader:
         span: Span,
         *,
         secondary: tuple[Label, ...] = (),
-        advice: str | None = None,
+        advice: Help | None = None,
     ) -> None:
-        help_ = Help(advice) if advice else None
-        self.findings.append(Diagnostic(code, message, Label(span), secondary, help=help_))
+        self.findings.append(Diagnostic(code, message, Label(span), secondary, help=advice))
 
 
-def elsewhere(name: str, home: Module) -> str | None:
-    """The module beside this file, or of the shipped ones, that declares a name; not parsed."""
+def elsewhere(name: str, home: Module) -> list[str]:
+    """Modules beside this file, or else of the shipped ones, that declare a name; the likeliest
+    first. They are not parsed."""
+    found: list[str] = []
     declares = re.compile(rf"^(?:network|block|shortcut|fn|const)\s+{re.escape(name)}\b", re.M)
     shipped = resources.specs()
     folders = [(".", home.path.parent), ("", shipped), ("std.", shipped / PRELUDE[0])]
     for prefix, folder in folders:
-        for path in sorted(folder.glob("*.rnet"))[:100]:
+        if found:
+            break
+        for path in sorted(folder.glob("*.rnet"), key=lambda path: (len(path.stem), path))[:100]:
             own = path.resolve() in (home.path.resolve(), _prelude_path())
             if own or not path.stem.isidentifier():
                 continue
             with contextlib.suppress(OSError):
                 if declares.search(path.read_text(encoding="utf-8", errors="replace")):
-                    return prefix + path.stem
-    return None
+                    found.append(prefix + path.stem)
+    return found
 
 
 def _prelude_path() -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 
-from resnetc.diagnostics import Label, Span
+from resnetc.diagnostics import Help, Label, Span
 from resnetc.lang import syntax as s
 from resnetc.lang.evaluate import Env, Evaluator
 from resnetc.lang.mistake import Abandon, Mistake, Poisoned
@@ -82,7 +82,9 @@ class Placer:
     def _again(self, step: s.Step, core: s.Reuse, env: Env, site: Site) -> None:
         if step.label is not None:
             message = "`reuse` takes no label: the parameters have their names"
-            raise Mistake("E0110", message, step.label.span)
+            written = Span(step.span.source, step.label.span.start, core.span.start)
+            advice = Help("remove it", written, "")
+            raise Mistake("E0110", message, step.label.span, help=advice)
         self.replay.acted()
         label = self._text(core.label, env)
         for _ in range(1 if step.repeat is None else self._count(step.repeat, env)):
@@ -101,7 +103,12 @@ class Placer:
 
     def _from(self, step: s.Step, source: s.From, env: Env) -> Flowing:
         if step.label is not None or step.repeat is not None:
-            raise Mistake("E0110", "`from` takes no label and no repeat", step.span)
+            behind = source.span.end
+            advice = Help("remove it", step.span, source.span.text)
+            if any(bind.span.start >= behind for bind in step.binds):
+                advice = Help("leave it out")
+            message = "`from` takes no label and no repeat"
+            raise Mistake("E0110", message, step.span, help=advice)
         tensors: list[Tensor] = []
         for expr in source.values:
             value = self.evaluate(expr, env)

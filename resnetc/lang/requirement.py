@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from resnetc.diagnostics import Label
+from resnetc.diagnostics import Help, Label
 from resnetc.lang import syntax as s
 from resnetc.lang.evaluate import Env, Evaluator
 from resnetc.lang.mistake import Abandon, Mistake
@@ -27,8 +27,12 @@ def unmet(statement: s.Require, env: Env, evaluate: Evaluator) -> Abandon:
         return Abandon("E0407", reason, why.span, why.text, notes=tuple(facts.values()))
     blamed = given[0]
     notes = tuple(fact for name, fact in facts.items() if name != blamed)
-    advice = _nearest(test, blamed, env, evaluate) if set(names) == {blamed} else None
     span = env.given[blamed]
+    near = _nearest(test, blamed, env, evaluate) if set(names) == {blamed} else []
+    advice = None
+    if near:
+        text = f"{' and '.join(near)} {'are' if len(near) > 1 else 'is'} the nearest that would do"
+        advice = Help(text, span, near[-1], sure=False)
     return Abandon("E0407", reason, span, facts[blamed], secondary=(why,), notes=notes, help=advice)
 
 
@@ -41,11 +45,11 @@ def _worked_out(test: s.Expr, env: Env, evaluate: Evaluator) -> str:
     return f"{test.left.span.text} is {show(evaluate(test.left, env))}"
 
 
-def _nearest(test: s.Expr, name: str, env: Env, evaluate: Evaluator) -> str | None:
+def _nearest(test: s.Expr, name: str, env: Env, evaluate: Evaluator) -> list[str]:
     """The nearest ints, below and above, for which the requirement holds."""
     value = env.find(name)[1]
     if not isinstance(value, int) or isinstance(value, bool):
-        return None
+        return []
     trial = env.child()
     found = []
     for sign in (-1, 1):
@@ -58,9 +62,7 @@ def _nearest(test: s.Expr, name: str, env: Env, evaluate: Evaluator) -> str | No
             if holds is True:
                 found.append(show(trial.names[name]))
                 break
-    if not found:
-        return None
-    return f"{' and '.join(found)} {'are' if len(found) > 1 else 'is'} the nearest that would do"
+    return found
 
 
 def names_in(expr: s.Expr) -> list[str]:

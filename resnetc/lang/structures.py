@@ -67,7 +67,9 @@ class Structures:
     def _merge(self, call: s.Call, env: Env, site: Site) -> None:
         if call.body is not None:
             message = f"the branches of `{call.name}` begin with `|`"
-            raise Mistake("E0112", message, call.name_span)
+            first = Span(call.span.source, call.body.span.start + 1, call.body.span.start + 1)
+            advice = Help("add `|`", first, " |")
+            raise Mistake("E0112", message, call.name_span, help=advice)
         if call.branches is None:
             if not isinstance(site.here, list):
                 raise Mistake("E0112", f"`{call.name}` needs branches", call.name_span)

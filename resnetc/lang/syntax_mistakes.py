@@ -167,7 +167,11 @@ def _top_level(place: Place) -> Diagnostic | None:
         return None
     if text == "rnet":
         message = "`rnet 1` stands once, at the top of a file"
-        return Diagnostic("E0100", message, Label(place.here))
+        source = place.here.source
+        line = re.compile(r"rnet[ \t]*\d*[ \t]*\n?").match(source.text, place.here.start)
+        assert line is not None
+        advice = Help("remove it", Span(source, *line.span()), "")
+        return Diagnostic("E0100", message, Label(place.here), help=advice)
     close = suggest(text, DECLARATIONS)
     known = f"a file holds {', '.join(DECLARATIONS)}"
     advice = Help(f"did you mean `{close}`?", place.here, close) if close else Help(known)
@@ -204,7 +208,10 @@ def _reserved(place: Place) -> Diagnostic | None:
 def _import(place: Place) -> Diagnostic | None:
     if not any(span.text == "use" and span.line == place.here.line for span in place.before):
         return None
-    advice = Help("an import is written `use file { name, other as alias }`")
+    text = "an import is written `use file { name, other as alias }`"
+    advice = Help(text)
+    if place.accepts == {"LBRACE", "DOT"} and place.here.text.isidentifier():
+        advice = Help(text, place.here, f"{{ {place.here.text} }}")
     message = f"`{place.here.text}` cannot stand here"
     return Diagnostic("E0100", message, Label(place.here), help=advice)
 

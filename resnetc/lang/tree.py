@@ -8,7 +8,7 @@ import lark
 from lark.tree import Meta as TreeMeta
 from lark.visitors import v_args
 
-from resnetc.diagnostics import Span
+from resnetc.diagnostics import Help, Span
 from resnetc.lang import syntax as s
 from resnetc.lang.tree_expressions import ExpressionBuilder, Items, mistake
 
@@ -34,7 +34,8 @@ class TreeBuilder(ExpressionBuilder):
         span = self._token_span(items[0])
         if span.text != str(EDITION):
             message = f"this compiler knows edition {EDITION} of the language, not {span.text}"
-            raise mistake(span, "E0114", message)
+            advice = Help(f"write `rnet {EDITION}`", span, str(EDITION), sure=False)
+            raise mistake(span, "E0114", message, advice)
         return EDITION
 
     def use(self, meta: TreeMeta, items: Items) -> s.Use:

@@ -12,7 +12,7 @@ import lark
 from lark.tree import Meta as TreeMeta
 from lark.visitors import Transformer_NonRecursive, v_args
 
-from resnetc.diagnostics import CompileError, Diagnostic, Label, Source, Span
+from resnetc.diagnostics import CompileError, Diagnostic, Help, Label, Source, Span
 from resnetc.lang import syntax as s
 
 Items = list[Any]
@@ -23,9 +23,9 @@ _TEMPLATE_PART = re.compile(r"\\(?P<escape>.)|\{(?P<expr>[^{}]*)\}|(?P<text>[^\\
 _ESCAPES = {"n": "\n", "t": "\t"}
 
 
-def mistake(span: Span, code: str, message: str) -> CompileError:
+def mistake(span: Span, code: str, message: str, advice: Help | None = None) -> CompileError:
     """The error of something that is written wrong."""
-    return CompileError(Diagnostic(code, message, Label(span)))
+    return CompileError(Diagnostic(code, message, Label(span), help=advice))
 
 
 @v_args(meta=True)
@@ -193,7 +193,9 @@ class ExpressionBuilder(Transformer_NonRecursive):  # type: ignore[type-arg]
                 parts.append(match["text"])
             else:
                 stray = f"a stray `{match['stray']}` in a string; write `\\{match['stray']}`"
-                raise mistake(Span(self._source, start, start + 1), "E0107", stray)
+                at = Span(self._source, start, start + 1)
+                escaped = f"\\{at.text}"
+                raise mistake(at, "E0107", stray, Help(f"write `{escaped}`", at, escaped))
         if any(isinstance(part, s.Expr) for part in parts):
             return s.Template(span, tuple(parts))
         return s.Literal(span, "".join(str(part) for part in parts))
