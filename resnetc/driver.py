@@ -24,7 +24,7 @@ from resnetc.lang.check import check_module
 from resnetc.lang.doubts import doubts
 from resnetc.lang.elaborate import Elaborator
 from resnetc.lang.evaluate import Env, Evaluator
-from resnetc.lang.mistake import Mistake
+from resnetc.lang.mistake import Mistake, Poisoned
 from resnetc.lang.modules import Definition, Program, load_program, read_source
 from resnetc.lang.observe import Observer
 from resnetc.lang.origins import TracedElaborator, Tracer
@@ -302,6 +302,8 @@ def _derive_by(
             require_bound(derived)
     except Mistake as mistake:
         raise CompileError(mistake.diagnostic) from None
+    except Poisoned:
+        raise CompileError(()) from None  # it reads what has been reported as broken
     return derived
 
 
@@ -318,7 +320,7 @@ def _whole(definition: Definition) -> bool:
     """Whether a network is complete: a template with open parameters is not."""
     try:
         return not needs(derive(definition, Evaluator()))
-    except Mistake:
+    except (Mistake, Poisoned):
         return True
 
 

@@ -152,13 +152,13 @@ def test_files(name: str, alike: Callable[[str], Any]) -> None:
 
 def test_the_zoo(alike: Callable[[str], Any]) -> None:
     corpus, rng = fuzz.Corpus(), random.Random(0)
-    for _ in range(25):
+    for _ in range(12):
         alike(corpus.excerpt(rng))
 
 
 def test_spoiled_networks(alike: Callable[[str | bytes], Any]) -> None:
     corpus, rng = fuzz.Corpus(), random.Random(1)
-    for _ in range(60):
+    for _ in range(30):
         alike(fuzz.exchanged(corpus, rng))
 
 

@@ -126,8 +126,18 @@ HOPELESS = {
     ),
     "repeated groups": (network("group { group {} * 1_000_000 } * 1_000_000"), "E0601"),
     "repeated layers": (network("relu * 9_007_199_254_740_992"), "E0601"),
-    "layers in a loop": (network("seq { for i in 0..10_000 { conv(3x3) * 11 } }"), "E0601"),
-    "parameters": (network("seq { norm * 90_000 }"), "E0602"),
+    "layers in a loop": (network("seq { for i in 0..10_000 { conv(3x3) * 11 } }"), "E0603"),
+    "norms": (network("seq { norm * 90_000 }"), "E0603"),
+    "parameters": (
+        "block b { seq { norm * 100 } }\n" + network("seq { b * 1_000 }"),
+        "E0602",
+    ),
+    "blocks that double, as deep as they may": (
+        "block b0 { relu }\n"
+        + doubling(25, lambda i: f"block b{i} {{ p: b{i - 1} -> q: b{i - 1} }}")
+        + network("x: b24"),
+        "E0601",
+    ),
     "blocks that double": (
         "block b0 { relu }\n"
         + doubling(41, lambda i: f"block b{i} {{ b{i - 1} -> b{i - 1} }}")

@@ -16,9 +16,13 @@ MAX_ITEMS = 100_000
 MAX_LIST_DEPTH = 16
 MAX_STRING = 4_096
 MAX_STEPS = 1_000_000
-"""Expressions evaluated, list items touched and, tenfold, calls; ResNet-1202 takes 29,000."""
+"""Expressions evaluated and list items touched, tenfold the calls, and the layers placed."""
 CALL = 10
 """Steps that the call of a function counts."""
+PLACE = 15
+"""Steps that placing a layer counts, beside two for each of its parameters; a copy counts one."""
+OPEN = 5
+"""Steps that opening a block or a `seq` counts."""
 MAX_LEVELS = 200
 """Expressions, functions and bodies inside each other at one time."""
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from resnetc.diagnostics import Label, Span
+from resnetc.lang.budget import MAX_STEPS, OPEN, PLACE, Budget
 from resnetc.lang.expectations import Expectation
 from resnetc.lang.mistake import Abandon, Mistake
 from resnetc.lang.site import Opened
@@ -19,9 +20,9 @@ from resnetc.lang.values import Tensor
 from resnetc.ops import Op, OpError
 from resnetc.shapes import TensorType
 
-MAX_NODES = 100_000
+MAX_NODES = 250_000
 """Layers and blocks together; ResNet-1202 has 4,809."""
-MAX_PARAMETERS = 200_000
+MAX_PARAMETERS = 350_000
 
 
 _T = TypeVar("_T")
@@ -113,6 +114,7 @@ def join(path: str, component: str) -> str:
 class Recorder:
     """Collects what is placed; owns names, parameter paths and the budget of nodes."""
 
+    budget: Budget
     ops: list[PlacedOp] = field(default_factory=list)
     blocks: list[PlacedBlock] = field(default_factory=list)
     shared: set[str] = field(default_factory=set)
@@ -121,7 +123,7 @@ class Recorder:
 
     def open_block(self, parent: int | None, path: str, block: str, span: Span) -> int:
         """Record a block; returns its id."""
-        self._spend(span)
+        self._spend(span, OPEN)
         self.blocks.append(PlacedBlock(parent, path, block, span))
         return len(self.blocks) - 1
 
@@ -138,7 +140,7 @@ class Recorder:
     ) -> Tensor:
         """Record an op and return its output. Raises OpError when the operands do not fit and
         Mistake when a parameter path is taken."""
-        self._spend(span)
+        self._spend(span, PLACE + 2 * len(op.parameters()))
         type_ = op.result(*(operand.type for operand in operands))
         prefix = path if component is None else join(path, component)
         if component is None and any(not spec.name for spec in op.parameters()):
@@ -152,7 +154,7 @@ class Recorder:
 
     def reopen_block(self, number: int, parent: int, span: Span) -> int:
         """Record a block once more, with the same parameters; returns the new one's id."""
-        self._spend(span)
+        self._spend(span, OPEN)
         block = self.blocks[number]
         first = number if block.repeats is None else block.repeats
         self.blocks.append(PlacedBlock(parent, block.path, block.block, span, first))
@@ -162,7 +164,7 @@ class Recorder:
         self, placed: PlacedOp, operands: tuple[Tensor, ...], scope: int, span: Span
     ) -> Tensor:
         """Record an op once more, with the same parameters. Raises OpError as `place` does."""
-        self._spend(span)
+        self._spend(span, PLACE)
         op, prefix = placed.op, placed.prefix
         type_ = op.result(*(operand.type for operand in operands))
         self.shared.update(join(prefix, spec.name) for spec in op.parameters())
@@ -188,13 +190,15 @@ class Recorder:
         """Whether paths and names are free, and the budget is not spent by so many nodes."""
         return (
             len(self.ops) + len(self.blocks) + nodes < MAX_NODES
+            and self.budget.steps + nodes < MAX_STEPS
             and len(self._owners) + len(owners) < MAX_PARAMETERS
             and self._owners.keys().isdisjoint(owners)
             and self._names.keys().isdisjoint(names)
         )
 
     def add(self, placed: Placed) -> None:
-        """Record a stretch whose paths and names are free."""
+        """Record a stretch whose paths and names are free; a step for every op and block."""
+        self.budget.steps += len(placed.ops) + len(placed.blocks)
         self.ops += placed.ops
         self.blocks += placed.blocks
         self._owners.update(placed.owners)
@@ -226,7 +230,8 @@ class Recorder:
         self._names[name] = count + 1
         return self._unique(f"{name}_{count}") if count else name
 
-    def _spend(self, span: Span) -> None:
+    def _spend(self, span: Span, steps: int) -> None:
+        self.budget.spend(span, steps)
         if len(self.ops) + len(self.blocks) >= MAX_NODES:
             raise Abandon("E0601", f"stopped after {MAX_NODES:,} layers", span)
 
