@@ -91,7 +91,8 @@ class BlockClass:
 
 def _type_name(value: Value) -> str:
     if not isinstance(value, tuple):
-        return type(value).__name__
+        # Not the value's own type: a ratio of the language is a float to Python.
+        return next(kind.__name__ for kind in (bool, int, float, str) if isinstance(value, kind))
     if all(isinstance(number, int) for number in value):
         return f"tuple[{', '.join(['int'] * len(value))}]"
     return "tuple[float, ...]"
