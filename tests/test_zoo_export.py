@@ -1,0 +1,47 @@
+"""One network of each family as an ONNX file: what it computes is what the live module does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnxruntime
+import pytest
+import torch
+from zoo import references
+
+import resnetc
+from resnetc import zoo
+from resnetc.backends.random_weights import random_weights
+from resnetc.backends.torch import blank_module
+
+
+def _first_of_each_file() -> list[str]:
+    held = references()
+    first: dict[Path, str] = {}
+    for name, path in zoo.networks().items():
+        if name in held:
+            first.setdefault(path, name)
+    return list(first.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", _first_of_each_file())
+def test_onnx_equals_torch(name: str, tmp_path: Path) -> None:
+    network = resnetc.load(name)
+    weights = {
+        path: torch.from_numpy(array) for path, array in random_weights(network.graph).items()
+    }
+    module = blank_module(network.graph).eval()
+    module.load_state_dict(weights, assign=True)
+    (image,) = network.graph.inputs
+    torch.manual_seed(0)
+    x = torch.randn(2, *image.type.shape)
+    with torch.no_grad():
+        expected = module(x)
+    file = network.to_onnx(tmp_path / "network.onnx", weights)
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    assert [output.name for output in session.get_outputs()] == list(network.graph.outputs)
+    (found,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+    scale = expected.abs().max()
+    assert (expected[0] - expected[1]).abs().max() > 1e-3 * scale
+    assert (torch.from_numpy(found) - expected).abs().max() < 1e-5 * scale
