@@ -165,11 +165,12 @@ def _take_chance(theirs: nn.Module) -> list[tuple[nn.Module, str, float]]:
     """Set the reference's rates to 0: which attribute of which module, and what it was."""
     rates = []
     for module in theirs.modules():
+        attribute = "drop_rate"  # of timm's modules that call torch's function
         if type(module).__name__ in _RANDOM:
             attribute = "drop_prob" if hasattr(module, "drop_prob") else "p"
-            if rate := getattr(module, attribute):
-                rates.append((module, attribute, rate))
-                setattr(module, attribute, 0.0)
+        if rate := getattr(module, attribute, 0.0):
+            rates.append((module, attribute, rate))
+            setattr(module, attribute, 0.0)
     return rates
 
 
