@@ -63,15 +63,16 @@ class Instance:
     via: str = ""
 
     def __str__(self) -> str:
-        place = f"in {_shortened(self.path)} of {self.network}" if self.path else self.network
-        said = place if self.path else f"in {place}"
+        said = f"in {_shortened(self.path, 60)} of {self.network}" if self.path else ""
+        said = said or f"in {self.network}"
         if self.placed is not None:
             said += f", from {self.placed.source.name}:{self.placed.line}"
-        return said + (f" via {self.via}" if self.via else "")
+        return said + (f" via {_shortened(self.via, 72)}" if self.via else "")
 
 
-def _shortened(path: str) -> str:
-    return path if len(path) <= 60 else f"{path[:28]}...{path[-28:]}"
+def _shortened(text: str, width: int) -> str:
+    half = width // 2 - 2
+    return text if len(text) <= width else f"{text[:half]}...{text[-half:]}"
 
 
 @dataclass(frozen=True, slots=True)

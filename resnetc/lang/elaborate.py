@@ -10,12 +10,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from resnetc.diagnostics import CompileError, Diagnostic, Help, Label, Span, suggest
+from resnetc.diagnostics import CompileError, Diagnostic, Help, Instance, Label, Span, suggest
 from resnetc.lang import syntax as s
 from resnetc.lang.budget import room
 from resnetc.lang.convert import checked
 from resnetc.lang.evaluate import Env, Evaluator
 from resnetc.lang.expectations import Expectation
+from resnetc.lang.mending import as_parameter, culprit, without_setting
 from resnetc.lang.mistake import Abandon, Mistake, Poisoned
 from resnetc.lang.observe import Observer
 from resnetc.lang.place import Placer
@@ -23,7 +24,7 @@ from resnetc.lang.record import CheckedNetwork, Recorder
 from resnetc.lang.requirement import unmet
 from resnetc.lang.site import Site
 from resnetc.lang.structures import one_tensor
-from resnetc.lang.values import POISON, Poison, Tensor, show, show_type, type_name
+from resnetc.lang.values import POISON, Poison, Tensor, show, type_name
 from resnetc.lang.variants import Derived
 from resnetc.ops.layout import Input
 from resnetc.shapes import TensorType
@@ -140,24 +141,15 @@ class Elaborator:
                 continue
             labels: tuple[Label, ...] = ()
             notes: tuple[str, ...] = (f"nothing in this network uses `{name}`",)
-            advice = None
+            advice = without_setting(span)
             if name in self._settings:
-                labels = (Label(self._settings[name].span, "set here, for all that follows"),)
+                setting = self._settings[name]
+                labels = (Label(setting.span, "set here, for all that follows"),)
                 notes = ()
-                advice = f"make it a parameter: `{self._with_parameter(self._settings[name])}`"
+                advice = as_parameter(self.derived.template, setting)
             message = f"`with {name} = {show(value)}` would have no effect"
             mistake = Mistake("E0405", message, span, secondary=labels, notes=notes, help=advice)
             self.findings.append(mistake.diagnostic)
-
-    def _with_parameter(self, setting: s.Setting) -> str:
-        """The head of the network, with a parameter in the place of a `set` in its body."""
-        decl = self.derived.template.decl
-        ambient = self.derived.template.home.names[setting.name].decl
-        assert isinstance(decl, s.Network)
-        assert isinstance(ambient, s.Ambient)
-        params = [param.span.text for param in decl.params]
-        new = f"{setting.name}: {show_type(ambient.type)} = {setting.value.span.text}"
-        return f"network {decl.name}({', '.join([*params, new])})"
 
     # ---- statements
 
@@ -209,12 +201,15 @@ class Elaborator:
     def _located(self, found: Diagnostic, site: Site) -> Diagnostic:
         """The finding, and in which instance it arose where the place does not say it."""
         found = site.located(found)
-        place = self.derived.name
-        if site.path:
-            place = f"{_shortened(site.path)} of {place}"
-        elif self._is_inside(found.primary.span):
+        inside = self._is_inside(found.primary.span)
+        if not site.path and inside:
             return found
-        return replace(found, notes=(*found.notes, f"in {place}"))
+        placed = site.opened.span if site.opened is not None else None
+        blamed = found.primary.span
+        if placed is not None and placed.source is blamed.source and placed.line == blamed.line:
+            placed = None  # the excerpt shows that line
+        via = "" if inside else self.derived.via
+        return replace(found, instance=Instance(self.derived.name, site.path, placed, via))
 
     def _is_inside(self, span: Span) -> bool:
         """Whether a place is in the text of this very network."""
@@ -352,11 +347,7 @@ class Elaborator:
         if tuple(expected) != found[len(found) - len(expected) :]:
             shown = "x".join(map(show, expected))
             message = f"the tensor here is {here.type}, not {shown}"
-            made = Label(self.record.ops[here.id].span, f"gives {here.type}")
-            raise Mistake(
-                "E0403", message, statement.value.span, "expected by this line", secondary=(made,)
-            )
-
-
-def _shortened(path: str) -> str:
-    return path if len(path) <= 60 else f"{path[:28]}...{path[-28:]}"
+            made, advice = culprit(self.record.ops, here, tuple(expected), statement.value.span)
+            label = "expected by this line"
+            span = statement.value.span
+            raise Mistake("E0403", message, span, label, secondary=(made,), help=advice)

@@ -14,6 +14,7 @@ from typing import TypeVar
 from resnetc.diagnostics import Label, Span
 from resnetc.lang.budget import MAX_STEPS, OPEN, PLACE, Budget
 from resnetc.lang.expectations import Expectation
+from resnetc.lang.mending import relabelled
 from resnetc.lang.mistake import Abandon, Mistake
 from resnetc.lang.site import Opened
 from resnetc.lang.values import Tensor
@@ -265,6 +266,6 @@ def _owned_twice(path: str, first: _Place, second: _Place) -> Mistake:
     if span == other:
         repeated = "placed more than once, by a repeat or a loop"
         return Mistake("E0404", message, span, repeated, help=advice)
-    return Mistake(
-        "E0404", message, span, "second", secondary=(Label(other, "first"),), help=advice
-    )
+    labels = (Label(other, "first"),)
+    mended = relabelled(span, advice)
+    return Mistake("E0404", message, span, "second", secondary=labels, help=mended)

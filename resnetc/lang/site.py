@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from resnetc.diagnostics import Diagnostic, Label, Span
+from resnetc.lang.mending import with_projection
 from resnetc.lang.modules import Module
 from resnetc.lang.values import Poison, Tensor
 
@@ -46,6 +47,8 @@ class Site:
         while opened is not None and opened.home.standard:
             blamed = Label(opened.span, opened.what)
             found = replace(found, primary=blamed, secondary=(found.primary, *found.secondary))
+            if found.code == "E0402":
+                found = replace(found, help=with_projection(opened.span, found.help))
             opened = opened.outer
         return found
 

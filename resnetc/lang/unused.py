@@ -12,9 +12,10 @@ from dataclasses import fields, is_dataclass
 
 from resnetc.diagnostics import Diagnostic, Help, Label, Span
 from resnetc.lang import syntax as s
+from resnetc.lang.mending import whole_line
 from resnetc.lang.modules import Module
 
-_ALLOWED = re.compile(r"#.*\ballow ([EW]\d{4}(?:[ ,]+W\d{4})*)")
+_ALLOWED = re.compile(r"\ballow ([EW]\d{4}(?:[ ,]+W\d{4})*)")
 
 
 def unused(module: Module) -> list[Diagnostic]:
@@ -31,7 +32,8 @@ def unused(module: Module) -> list[Diagnostic]:
 def allowed(finding: Diagnostic) -> bool:
     """Whether a comment on its line says that this warning is known."""
     span = finding.primary.span
-    match = _ALLOWED.search(span.source.line_text(span.line))
+    _, _, comment = span.source.line_text(span.line).partition("#")
+    match = _ALLOWED.search(comment)
     return match is not None and finding.code in match[1]
 
 
@@ -99,7 +101,7 @@ def _imports(module: Module) -> Iterator[Diagnostic]:
 
 def _without_import(use: s.Use, name: s.ImportName) -> Help:
     if len(use.names) == 1:
-        return Help("remove the import", _line(use.span), "")
+        return Help("remove the import", whole_line(use.span), "")
     source, text = name.span.source, name.span.source.text
     start, end = name.span.start, name.span.end
     behind = re.compile(r"\s*,\s*").match(text, end)
@@ -129,7 +131,7 @@ def _bindings(decl: s.Decl) -> Iterator[Diagnostic]:
         if isinstance(node, s.Let):
             names = [name for name in node.targets if name not in read and name[0] != "_"]
             if len(names) == len(node.targets):
-                advice = Help("remove it", _line(node.span), "")
+                advice = Help("remove it", whole_line(node.span), "")
                 listed = " and ".join(f"`{name}`" for name in names)
                 message = f"nothing reads {listed}"
                 yield Diagnostic("W0202", message, Label(node.span), help=advice)
@@ -148,19 +150,6 @@ def _unread_bind(step: s.Step, bind: s.Bind) -> Diagnostic:
         start = word - (len(text[:word]) - len(text[:word].rstrip()))
         advice = Help("remove it", Span(step.span.source, start, bind.span.end), "")
     return Diagnostic("W0204", message, Label(bind.span), help=advice)
-
-
-def _line(span: Span) -> Span:
-    """The whole line of a statement that stands alone on it, else the statement and the space
-    behind it."""
-    source, text = span.source, span.source.text
-    first = source.line_start(span.line)
-    end = re.compile(r"[ \t]*(?:\n|$)").match(text, span.end)
-    if end and not text[first : span.start].strip():
-        return Span(source, first, end.end())
-    space = re.compile(r"[ \t]*").match(text, span.end)
-    assert space is not None
-    return Span(source, span.start, space.end())
 
 
 # -------------------------------------------------------------------------------------- the labels

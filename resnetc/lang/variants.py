@@ -25,7 +25,7 @@ MAX_DERIVATIONS = 64
 class Derived:
     """A network ready to elaborate. `span` is the call that binds the template, `declared` the
     network's whole declaration. `rebound` says that the caller bound parameters from outside,
-    so that the file's own expectations do not apply."""
+    so that the file's own expectations do not apply. `via` is the derivation as it is written."""
 
     name: str
     template: Definition
@@ -37,6 +37,7 @@ class Derived:
     ambient_spans: dict[str, Span] = field(default_factory=dict)
     facts: tuple[s.Stmt, ...] = ()
     rebound: bool = False
+    via: str = ""
 
     @property
     def params(self) -> tuple[s.Param, ...]:
@@ -81,6 +82,7 @@ def derive(definition: Definition, evaluate: Evaluator, depth: int = 0) -> Deriv
     derived = derive(Definition(base.home, base.declaration), evaluate, depth + 1)
     derived.name, derived.home, derived.facts = decl.name, home, decl.facts
     derived.span, derived.declared = decl.derivation.base.span, decl.span
+    derived.via = " ".join(decl.derivation.span.text.split())
     derived.bound += base.bound
     for setting in decl.derivation.settings:
         value = evaluate(setting.value, env)
