@@ -20,6 +20,7 @@ from torch import nn
 from torch_reference import assert_same_training
 
 from resnetc.analysis import cost, stages
+from resnetc.analysis.memory import inference_bytes, training_bytes
 from resnetc.backends.onnx import OnnxOptions, model_bytes
 from resnetc.backends.torch import build_module, emit_source
 from resnetc.cli.info import info
@@ -317,6 +318,14 @@ def test_cost_counts_the_weights_of_heads_and_the_work_of_inference(
     for figure in ("macs", "flops", "activations", "peak_inference_bytes"):
         assert getattr(with_heads, figure) == getattr(without, figure), figure
     assert with_heads.peak_training_bytes > without.peak_training_bytes
+
+
+def test_memory_of_training_is_that_of_a_network_with_all_outputs(graph: Graph) -> None:
+    whole = Graph(graph.name, graph, graph.results, graph.scopes)
+    assert training_bytes(graph) == training_bytes(whole)
+    kept = [node for node in graph if node.id not in graph.training_only]
+    without = inference_bytes(Graph(graph.name, kept, graph.outputs, graph.scopes))
+    assert inference_bytes(graph) == without | dict.fromkeys(graph.training_only, 0)
 
 
 def test_info_shows_heads_behind_the_stages(graph: Graph) -> None:

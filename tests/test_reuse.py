@@ -62,6 +62,14 @@ CASES = {
     "only the second is needed": "input_: identity  c: conv(3x3, 4)  from input -> reuse c",
     "read inside": "g: group { a: conv(3x3, 4) as t -> act  add { | c: conv(1x1) | identity } } "
     "-> reuse g",
+    "two ends, of which the first call needs one": (
+        "g: group { tuple { | a: conv(3x3, 4)  | b: conv(1x1, 4) } } as l, r "
+        "from l -> reuse g as m, n  from m, n -> add"
+    ),
+    "a head in it that reads from outside": (
+        "x: conv(3x3, 4) as t  u: group { c: conv(3x3, 4)  aux h: concat { | act  | from t } } "
+        "reuse u"
+    ),
     "one end read from outside": "from input -> g: group { a: conv(3x3, 4) -> act } as t "
     "-> reuse g -> add { | identity | from t }",
 }
@@ -134,13 +142,14 @@ def test_the_nodes_of_copies_count(folder: Folder) -> None:
     def codes(reuse: str) -> list[str]:
         return folder.codes(f"network n {{ input 4x8x8  c: conv(1x1) -> {reuse} }}")
 
-    assert codes("reuse c * 99_999") == ["E0601"]
+    spent = (["E0601"], ["E0603"])  # whichever budget is the first to be: of nodes or of steps
+    assert codes("reuse c * 99_999") in spent
     assert codes("reuse c * (10 ** 9)") == ["E0601"]
     assert codes("reuse c * (0 - 1)") == ["E0310"]
     nested = "g1: group { reuse_me: conv(1x1)  reuse reuse_me }"
     for i in range(2, 21):
         nested = f"g{i}: group {{ {nested}  reuse g{i - 1} }}"
-    assert folder.codes(f"network n {{ input 4x8x8  {nested} }}") == ["E0601"]
+    assert folder.codes(f"network n {{ input 4x8x8  {nested} }}") in spent
 
 
 def test_the_verifier_allows_sharing_only_where_it_is_declared(folder: Folder) -> None:
