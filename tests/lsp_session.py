@@ -105,11 +105,19 @@ class Session:
         params = {"textDocument": about, "contentChanges": changes}
         self.notify("textDocument/didChange", params)
 
+    def shut(self, name: str) -> None:
+        """Close a document, as an editor closes its tab."""
+        self.notify("textDocument/didClose", {"textDocument": {"uri": self.uri(name)}})
+
     def diagnostics(self, name: str) -> list[dict[str, Any]]:
         """The next diagnostics that the server shows in a file."""
+        return self.published(self.uri(name))
+
+    def published(self, uri: str) -> list[dict[str, Any]]:
+        """The next diagnostics that the server shows at an address."""
         while True:
             shown = self._wait(self._published)
-            if shown["uri"] == self.uri(name):
+            if shown["uri"] == uri:
                 found: list[dict[str, Any]] = shown["diagnostics"]
                 return found
 

@@ -554,6 +554,13 @@ def test_diagnostics_carry_the_code_the_places_and_the_advice(project: Project) 
     assert found.related_information[0].location.uri.endswith("nn.rnet")
 
 
+def test_a_warning_is_one_and_hides_no_shapes(project: Project) -> None:
+    analysis = project.open("network n {\n  input 3x8x8\n  act\n}\n")
+    (found,) = findings.diagnostics(analysis, POSITIONS)
+    assert (found.code, found.severity) == ("W0101", lsp.DiagnosticSeverity.Warning)
+    assert project.hints() == {3: "3x8x8"}
+
+
 def test_a_mistake_in_an_import_is_shown_at_the_import(project: Project) -> None:
     project.write("lib.rnet", "block b() { conv( }\n\nblock c() { act }\n")
     analysis = project.open("network x { input 3x8x8 act }\nuse .lib { c }\n")
@@ -566,7 +573,7 @@ def test_a_mistake_in_an_import_is_shown_at_the_import(project: Project) -> None
 def test_imports_are_read_from_open_documents_first(project: Project) -> None:
     project.write("lib.rnet", "block old() { act }\n")
     project.open("block b() { act }\n", "lib.rnet")
-    assert project.open("use .lib { b }\nnetwork n { input 3x8x8 b }\n").findings == ()
+    assert not project.open("use .lib { b }\nnetwork n { input 3x8x8 b }\n").wrong
     project.workspace.close(project.root / "lib.rnet")
     assert [f.code for f in project.analysis().findings] == ["E0208"]
 
@@ -576,7 +583,7 @@ def test_an_import_that_comes_to_be_is_found(project: Project) -> None:
     assert [f.code for f in project.open(text).findings] == ["E0207"]
     project.write("lib.rnet", "block b() { act }\n")
     project.workspace.files_changed()
-    assert project.analysis().findings == ()
+    assert not project.analysis().wrong
 
 
 def test_the_files_that_import_a_changed_one_are_checked_with_it(project: Project) -> None:
@@ -658,6 +665,7 @@ def test_semantic_tokens_tell_what_names_mean(project: Project) -> None:
         ("tiny", "class", 1),
         ("first", "variable", 2),
         ("3x32x32", "number", 0),
+        ("int", "type", 2),
         ("## Two convolutions.", "comment", 0),
     ]:
         assert token in found

@@ -64,7 +64,7 @@ Rows = dict[Path, dict[Place, Placed]]
 
 @dataclass(frozen=True)
 class Report:
-    """What elaborating a file's networks brought: mistakes, and the rows of each file that takes
+    """What elaborating a file's networks brought: findings, and the rows of each file that takes
     part. Of a file that can be parsed in parts only, some mistakes are due to what is left out."""
 
     findings: tuple[Diagnostic, ...]
@@ -131,7 +131,7 @@ def _elaborate(analysis: Analysis) -> Report:
     by_source = {id(m.file.source): rows[path] for path, m in program.modules.items()}
     networks = list(program.entry.own((s.Network, s.Variant)))
     checked = check_program(program, networks[:MAX_NETWORKS], lambda name: _watch(name, by_source))
-    return Report(checked.findings, rows)
+    return Report((*checked.findings, *checked.warnings), rows)
 
 
 def _watch(network: str, by_source: dict[int, dict[Place, Placed]]) -> Observer:

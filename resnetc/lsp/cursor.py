@@ -11,8 +11,8 @@ from resnetc.lang.accepts import Follows, what_follows
 from resnetc.lang.parser import keywords
 from resnetc.lang.scan import CLOSERS, spans
 
-MAX_READ = 200_000
-"""Characters before the cursor that are looked at."""
+MAX_READ = 20_000
+"""Characters of a declaration before the cursor that are looked at."""
 _WORD = re.compile(r"[A-Za-z_]\w*\Z")
 _AT_MARGIN = re.compile(r"^([A-Za-z_]\w*)", re.MULTILINE)
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
@@ -129,21 +129,25 @@ def _targets(texts: list[str], end: str) -> list[str]:
 
 def cursor(source: Source, offset: int) -> Cursor:
     """What stands before an offset."""
-    before = source.text[max(0, offset - MAX_READ) : offset]
-    line = _STRING.sub(lambda m: " " * len(m[0]), before[before.rfind("\n") + 1 :])
+    line_start = source.line_start(source.position(offset)[0])
+    line = source.text[max(line_start, offset - MAX_READ) : offset]
+    line = _STRING.sub(lambda m: " " * len(m[0]), line)
     quote, hash_ = line.find('"'), line.find("#")
     in_comment = hash_ >= 0 and (quote < 0 or hash_ < quote)
     in_string = not in_comment and quote >= 0
     end = offset
     if in_string:
-        end = source.line_start(source.position(offset)[0]) + quote
-    word = _WORD.search(source.text[:end][-256:])
+        end = offset - len(line) + quote
+    word = _WORD.search(source.text[max(0, end - 256) : end])
     typed = word[0] if word and not in_string else ""
     end -= len(typed)
+    if in_comment:
+        return Cursor(typed, (), None, in_comment=True)
     start = _declaration_start(source.text, end)
-    tokens = tuple(spans(source, start, end)) if not in_comment else ()
-    follows = None if in_comment else what_follows(source.text[start:end])
-    return Cursor(typed, tokens, follows, in_comment, in_string)
+    whole = end - start <= MAX_READ
+    tokens = tuple(spans(source, start if whole else end - MAX_READ, end))
+    follows = what_follows(source.text[start:end]) if whole else None
+    return Cursor(typed, tokens, follows, in_string=in_string)
 
 
 def _declaration_start(text: str, end: int) -> int:

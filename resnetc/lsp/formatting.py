@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterator
 
 from lsprotocol import types as lsp
 
@@ -11,6 +12,8 @@ from resnetc.diagnostics import CompileError, Source
 from resnetc.lang.format import format_source
 from resnetc.lsp.positions import Positions
 
+MAX_COMPARED = 1_000
+"""Lines that are compared one by one; more are replaced together."""
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 
 
@@ -26,13 +29,29 @@ def format_edits(
     except CompileError:
         return []
     before, after = _LINE.findall(source.text), _LINE.findall(formatted)
-    matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
-    edits = []
-    for tag, start, end, new_start, new_end in matcher.get_opcodes():
+    edits, offset, line = [], 0, 0
+    for start, end, new in _changes(before, after):
+        offset += sum(map(len, before[line:start]))
+        line = start
         touched = within is None or (start <= within.end.line and within.start.line <= end)
-        if tag != "equal" and touched:
-            first = sum(map(len, before[:start]))
-            last = first + sum(map(len, before[start:end]))
-            changed = positions.between(source, first, last)
-            edits.append(lsp.TextEdit(changed, "".join(after[new_start:new_end])))
+        if touched:
+            last = offset + sum(map(len, before[start:end]))
+            changed = positions.between(source, offset, last)
+            edits.append(lsp.TextEdit(changed, "".join(new)))
     return edits
+
+
+def _changes(before: list[str], after: list[str]) -> Iterator[tuple[int, int, list[str]]]:
+    """Runs of lines that change: from and to, in the first text, and what they become."""
+    shorter = min(len(before), len(after))
+    head = next((i for i in range(shorter) if before[i] != after[i]), shorter)
+    rest = shorter - head
+    tail = next((i for i in range(rest) if before[-1 - i] != after[-1 - i]), rest)
+    old, new = before[head : len(before) - tail], after[head : len(after) - tail]
+    if max(len(old), len(new)) > MAX_COMPARED:
+        yield head, head + len(old), new
+        return
+    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
+    for tag, start, end, new_start, new_end in matcher.get_opcodes():
+        if tag != "equal":
+            yield head + start, head + end, new[new_start:new_end]

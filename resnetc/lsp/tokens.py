@@ -45,7 +45,10 @@ _LITERAL = {
 }
 LEGEND = lsp.SemanticTokensLegend(
     token_types=sorted(
-        {str(t.value) for t in (_TYPES.Keyword, *_BY_KIND.values(), *_LITERAL.values())}
+        {
+            str(t.value)
+            for t in (_TYPES.Keyword, _TYPES.Type, *_BY_KIND.values(), *_LITERAL.values())
+        }
     ),
     token_modifiers=[_MODIFIERS.Declaration.value, _MODIFIERS.DefaultLibrary.value],
 )
@@ -109,6 +112,8 @@ def _name(text: str, start: int, end: int, occurrence: Occurrence | None) -> Tok
         return start, end, _TYPES.Variable.value, 2
     if text in _KEYWORDS:
         return start, end, _TYPES.Keyword.value, 0
+    if text in words.TYPES:
+        return start, end, _TYPES.Type.value, 2
     return None
 
 
