@@ -700,3 +700,48 @@ def test_a_label_s_symbol_is_its_module_s(project: Project) -> None:
     assert found is not None
     assert found.symbol.kind is Kind.LABEL
     assert found.symbol.owner == "pair"
+
+
+# ------------------------------------------------------------------------------- large families
+
+FAMILY = """rnet 1
+block row(n: int) {
+  conv(3x3, n)
+}
+network base(n: int = 4) {
+  input 3x8x8
+  seq { row(n) * 9 }
+}
+""" + "".join(f"network n{i} = base with n = {i}\n" for i in range(1, 9))
+
+
+def test_a_change_in_a_large_family_elaborates_what_changed_and_what_is_shown(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resnetc.lsp.analysis.MAX_ROWS", 40)
+    assert project.open(FAMILY).chosen is None
+    assert len(project.analysis().report.sizes) == 9
+    changed = FAMILY.replace("with n = 7", "with n = 70")
+    assert project.open(changed).chosen == {"base", "n1", "n2", "n7"}
+    assert project.hints() == {3: "4x8x8", 7: "4x8x8"}
+    # One change more, and both count as changed since all were looked at.
+    assert project.open(changed.replace("with n = 6", "with m = 6")).chosen == {
+        "base",
+        "n1",
+        "n2",
+        "n6",
+        "n7",
+    }
+    assert [found.code for found in project.analysis().findings] == ["E0203"]
+
+
+def test_what_was_left_out_is_checked_when_there_is_time(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resnetc.lsp.analysis.MAX_ROWS", 40)
+    project.open(FAMILY).report  # noqa: B018 - what is measured is the whole
+    project.open(FAMILY.replace("conv(3x3, n)", "conv(3x3, if n == 8 then 0 else n)"))
+    assert project.analysis().findings == ()
+    assert project.workspace.complete(project.root / "x.rnet")
+    assert project.analysis().wrong
+    assert not project.workspace.complete(project.root / "x.rnet")

@@ -14,7 +14,7 @@ from pathlib import Path
 from resnetc.diagnostics import Diagnostic, Source, Span
 from resnetc.driver import check_program
 from resnetc.lang import syntax as s
-from resnetc.lang.modules import Module, Program, load_program
+from resnetc.lang.modules import Definition, Module, Program, load_program
 from resnetc.lang.observe import Observer, Row
 from resnetc.lang.record import PlacedOp
 from resnetc.lang.site import Flowing
@@ -23,8 +23,9 @@ from resnetc.lsp.documents import Documents
 from resnetc.lsp.indexer import index
 from resnetc.lsp.symbols import Index
 
-MAX_NETWORKS = 64
-"""Networks of a file that are elaborated while it is edited; `resnetc check` takes all."""
+MAX_ROWS = 6_000
+"""Rows that are placed, about, at every pause of the typing: some tenths of a second. The other
+networks of a large family follow when the pause is longer."""
 MAX_INSTANCES = 1_000
 """Instances of a row whose shapes are compared."""
 
@@ -65,22 +66,26 @@ Rows = dict[Path, dict[Place, Placed]]
 @dataclass(frozen=True)
 class Report:
     """What elaborating a file's networks brought: findings, and the rows of each file that takes
-    part. Of a file that can be parsed in parts only, some mistakes are due to what is left out."""
+    part. Of a file that can be parsed in parts only, some mistakes are due to what is left out.
+    `sizes` says how many rows each network placed."""
 
     findings: tuple[Diagnostic, ...]
     rows: Rows
+    sizes: dict[str, int]
 
 
 @dataclass(frozen=True)
 class Analysis:
     """One text of one file. `mistakes` are those of syntax, here and in what is imported; `texts`
-    are those of all files that take part, as they were read."""
+    are those of all files that take part, as they were read; `chosen` are the networks to
+    elaborate, None for all."""
 
     path: Path
     source: Source
     program: Program
     mistakes: tuple[Diagnostic, ...]
     texts: dict[Path, str]
+    chosen: frozenset[str] | None = None
 
     @property
     def module(self) -> Module:
@@ -109,6 +114,11 @@ class Analysis:
         return any(finding.severity == "error" for finding in self.findings)
 
     @property
+    def networks(self) -> list[Definition]:
+        """The networks of the file."""
+        return list(self.program.entry.own((s.Network, s.Variant)))
+
+    @property
     def paths(self) -> list[Path]:
         """The files that take part, this one first."""
         return list(self.program.modules)
@@ -125,19 +135,44 @@ def analyse(path: Path, documents: Documents) -> Analysis:
     return Analysis(path, source, program, tuple(mistakes), texts)
 
 
+def choice(now: Analysis, whole: Analysis) -> frozenset[str] | None:
+    """The networks to elaborate after a change, None for all. `whole` is an earlier analysis.
+
+    Of a large family these are the networks whose own text has changed, those whose shapes the
+    rows show, and others in their order while there is room.
+    """
+    sizes = whole.report.sizes
+    if sum(sizes.values()) <= MAX_ROWS:
+        return None
+    before = {network.decl.name: network.decl.span.text for network in whole.networks}
+    shown = {row.network for row in whole.report.rows[whole.path].values()}
+    chosen, total = set(), 0
+    for network in now.networks:
+        name, size = network.decl.name, sizes.get(network.decl.name, 0)
+        wanted = name in shown or before.get(name) != network.decl.span.text
+        if wanted or total + size <= MAX_ROWS:
+            chosen.add(name)
+            total += size
+    return frozenset(chosen)
+
+
 def _elaborate(analysis: Analysis) -> Report:
-    program = analysis.program
+    program, chosen = analysis.program, analysis.chosen
     rows: Rows = {path: {} for path in program.modules}
     by_source = {id(m.file.source): rows[path] for path, m in program.modules.items()}
-    networks = list(program.entry.own((s.Network, s.Variant)))
-    checked = check_program(program, networks[:MAX_NETWORKS], lambda name: _watch(name, by_source))
-    return Report((*checked.findings, *checked.warnings), rows)
+    sizes: dict[str, int] = {}
+    networks = [n for n in analysis.networks if chosen is None or n.decl.name in chosen]
+    checked = check_program(program, networks, lambda name: _watch(name, by_source, sizes))
+    return Report((*checked.findings, *checked.warnings), rows, sizes)
 
 
-def _watch(network: str, by_source: dict[int, dict[Place, Placed]]) -> Observer:
-    """Notes the rows of one network that no earlier one has."""
+def _watch(
+    network: str, by_source: dict[int, dict[Place, Placed]], sizes: dict[str, int]
+) -> Observer:
+    """Counts the rows of a network, and notes those that no earlier one has."""
 
     def observe(row: Row) -> None:
+        sizes[network] = sizes.get(network, 0) + 1
         rows = by_source.get(id(row.span.source))
         shape = flowing(row.here)
         if rows is None or shape is None:

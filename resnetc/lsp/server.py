@@ -28,6 +28,8 @@ from resnetc.version import __version__
 
 DEBOUNCE = 0.15
 """Seconds without a keystroke after which a text is checked."""
+PATIENCE = 1.5
+"""Seconds after which the networks that were left out for quickness are checked too."""
 _REQUEST_FAILED = -32803
 T = TypeVar("T")
 
@@ -79,11 +81,15 @@ class Server(LanguageServer):
         self._waiting[path] = asyncio.get_running_loop().create_task(self._check(path, delay))
 
     async def _check(self, path: Path, delay: float) -> None:
-        await asyncio.sleep(delay)
         try:
-            for affected in await self.run(self.files.affected, path):
-                found = await self.run(self._diagnostics, affected)
-                self.publish(affected, found)
+            await asyncio.sleep(delay)
+            affected = await self.run(self.files.affected, path)
+            for file in affected:
+                self.publish(file, await self.run(self._diagnostics, file))
+            await asyncio.sleep(PATIENCE)
+            for file in affected:
+                if await self.run(self.files.complete, file):
+                    self.publish(file, await self.run(self._diagnostics, file))
         except Exception:  # the session outlives a bug of ours
             text = traceback.format_exc()
             self.window_log_message(lsp.LogMessageParams(lsp.MessageType.Error, text))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from resnetc import resources
 from resnetc.diagnostics import Source
-from resnetc.lsp.analysis import Analysis, Place, Placed, analyse
+from resnetc.lsp.analysis import Analysis, Place, Placed, analyse, choice
 from resnetc.lsp.documents import Documents
 
 MAX_FILES = 2_000
@@ -25,6 +26,7 @@ class Workspace:
         self.roots = [root.resolve() for root in roots]
         self.documents = Documents()
         self._analyses: dict[Path, Analysis] = {}
+        self._whole: dict[Path, Analysis] = {}
         self._last_rows: dict[Path, tuple[Source, dict[Place, Placed]]] = {}
 
     # ---- texts
@@ -39,6 +41,7 @@ class Workspace:
         """The file on disk counts again."""
         self.documents.close(path)
         self._last_rows.pop(path.resolve(), None)
+        self._whole.pop(path.resolve(), None)
         self.files_changed()
 
     def files_changed(self) -> None:
@@ -54,8 +57,25 @@ class Workspace:
         path = path.resolve()
         known = self._analyses.get(path)
         if known is None or not self._holds(known):
-            known = self._analyses[path] = analyse(path, self.documents)
+            known = self._analyses[path] = self._analyse(path, known)
         return known
+
+    def _analyse(self, path: Path, before: Analysis | None) -> Analysis:
+        """A new analysis, which has to be quick where the last one was large."""
+        now = analyse(path, self.documents)
+        if before is not None and before.chosen is None and "report" in vars(before):
+            self._whole[path] = before
+        last = self._whole.get(path)
+        return now if last is None else replace(now, chosen=choice(now, last))
+
+    def complete(self, path: Path) -> bool:
+        """Take all of a file's networks into its analysis; returns whether some had been left
+        out."""
+        known = self.analysis(path)
+        if known.chosen is None:
+            return False
+        self._analyses[known.path] = replace(known, chosen=None)
+        return True
 
     def _holds(self, analysis: Analysis) -> bool:
         texts = analysis.texts.items()
@@ -81,7 +101,7 @@ class Workspace:
         if not analysis.wrong:
             for row in self._borrowed(path, set(rows), analysis):
                 rows.setdefault((row.span.start, row.span.end), row)
-        elif path in self._last_rows:
+        if (analysis.wrong or analysis.chosen is not None) and path in self._last_rows:
             before, last = self._last_rows[path]
             for place, row in carried(before.text, analysis.source.text, last).items():
                 rows.setdefault(place, row)
