@@ -163,6 +163,24 @@ def test_other_weights_are_refused(name: str) -> None:
         published_shapes(name)
 
 
+@pytest.mark.slow
+def test_the_zoos_networks_take_the_weights_of_their_namesakes() -> None:
+    """A network that is called like one of torchvision's or timm's, torchvision's first."""
+    known = {name.partition("/")[2]: name for name in reversed(published_names())}
+    known |= {n.partition("/")[2]: n for n in published_names() if n.startswith("torchvision/")}
+    taken = set()
+    for path in sorted(resources.specs().glob("*.rnet")):
+        for name, graph in check_file(path).networks.items():
+            if name in known and "cifar" not in path.stem:
+                here = {path: held.type.shape for path, held in graph.parameters.items()}
+                mismatch = compare(here, published_shapes(known[name]))
+                assert not mismatch, f"{name}: {mismatch}"
+                taken.add(known[name])
+    of_torchvision = {name for name in known.values() if name.startswith("torchvision/")}
+    assert of_torchvision <= taken
+    assert len(taken) > 200
+
+
 SHAPES = st.sampled_from([(3,), (4,), (4, 3, 1, 1)])
 PATHS = st.dictionaries(
     st.lists(st.sampled_from("abc"), min_size=1, max_size=3).map(lambda parts: ".".join(parts)),

@@ -28,6 +28,7 @@ TIMM_MODULES = (
     "resnetv2",
     "res2net",
     "resnest",
+    "senet",
     "sknet",
     "inception_resnet_v2",
     "dpn",
