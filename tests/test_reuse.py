@@ -67,8 +67,8 @@ CASES = {
         "from l -> reuse g as m, n  from m, n -> add"
     ),
     "a head in it that reads from outside": (
-        "x: conv(3x3, 4) as t -> act  u: group { c: conv(3x3, 4)  aux h: concat { | act  | from t } } "
-        "reuse u"
+        "x: conv(3x3, 4) as t -> act "
+        "u: group { c: conv(3x3, 4)  aux h: concat { | act  | from t } } reuse u"
     ),
     "one end read from outside": "from input -> g: group { a: conv(3x3, 4) -> act } as t "
     "-> reuse g -> add { | identity | from t }",
