@@ -1,17 +1,30 @@
-"""Stochastic depth in timm's networks, none of which has any by default."""
+"""timm's families are here as a whole, and drop what timm's do."""
 
 from __future__ import annotations
 
 import functools
 
 import pytest
-from zoo import timm
+from zoo import references, timm
 from zoo.parity import TOLERANCE, differences, load
 from zoo.reference import Reference
+
+FAMILIES = ("res2net", "resnest", "resnet", "resnetv2", "senet", "sknet")
+NOT_EXPRESSIBLE = {
+    "resnetv2_50d_evos",  # a norm with an activation of its own, by each group's deviation
+    "resnetv2_50d_frn",  # a norm by the root of the mean square, with a learned threshold
+}
 
 DEPTHS = [2, 2, 2, 2]
 RATE = 7 / 64
 """Eight units differ by 1/64 each, which float32 holds: timm computes some rates in it."""
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_network_of_a_family_is_here(family: str) -> None:
+    offered = timm.names(family)
+    assert offered - NOT_EXPRESSIBLE <= references().keys()
+    assert not NOT_EXPRESSIBLE & references().keys()
 
 
 @pytest.mark.parametrize(

@@ -22,3 +22,10 @@ def classifier(name: str, **arguments: Any) -> nn.Module:
 def reference(name: str, **fields: Any) -> Reference:
     """What the network of this name is held against; `fields` are Reference's."""
     return Reference(f"timm {name}", functools.partial(classifier, name), **fields)
+
+
+def names(module: str) -> set[str]:
+    """What one file of timm's offers."""
+    import timm
+
+    return set(timm.list_models(module=module))

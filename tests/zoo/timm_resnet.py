@@ -7,7 +7,7 @@ from zoo.timm import reference
 
 # Names that are torchvision's too are left to it.
 _NAMES = """
-    resnet26 resnet50_gn resnet50c resnet50s
+    test_resnet resnet26 resnet50_gn resnet50c resnet50s
     resnet18d resnet34d resnet26d resnet50d
     resnet10t resnet14t resnet26t resnet50t
     resnext50d_32x4d
