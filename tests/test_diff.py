@@ -152,7 +152,7 @@ def test_a_shared_parameter_is_no_parameter_of_ones_own(tmp_path: Path) -> None:
 # --------------------------------------------------------------------------------- properties
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(before=small_graphs.random_graphs(), after=small_graphs.random_graphs())
 def test_random_graphs_are_the_same_exactly_when_their_hashes_are(
     before: Graph, after: Graph
@@ -164,7 +164,7 @@ def test_random_graphs_are_the_same_exactly_when_their_hashes_are(
     assert added <= cost(after).params
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(program=programs.programs(), data=st.data())
 def test_a_row_taken_out_of_a_program_shows(
     tmp_path_factory: pytest.TempPathFactory, program: programs.Program, data: st.DataObject

@@ -201,7 +201,7 @@ def overlaps(layout: Layout) -> list[tuple[str, str]]:
     return [(a[1], b[1]) for a, b in neighbours if b[0] - a[0] < 2 * half]
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(of=small_graphs.random_graphs())
 def test_nothing_overlaps_and_lines_lead_down(of: Graph) -> None:
     layout = laid_out(of)
@@ -214,7 +214,7 @@ def test_nothing_overlaps_and_lines_lead_down(of: Graph) -> None:
         assert root.tag == f"{SVG}svg"
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(program=programs.programs())
 def test_what_is_collapsed_leaves_no_loose_end(
     tmp_path_factory: pytest.TempPathFactory, program: programs.Program

@@ -8,7 +8,7 @@ from typing import Any
 
 import published_weights as tool
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import resnetc
@@ -72,6 +72,7 @@ def test_the_other_counts_are_those_of_the_analysis(tmp_path: Path) -> None:
     assert len(found(tmp_path, beyond)) == len(figures)
 
 
+@settings(max_examples=40, deadline=None)
 @given(relation=st.sampled_from(["=", "<", "<=", ">", ">="]), offset=st.integers(-2, 2))
 def test_a_bound_holds_as_its_sign_says(
     tmp_path_factory: pytest.TempPathFactory, relation: str, offset: int
