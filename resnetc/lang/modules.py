@@ -55,6 +55,13 @@ class Module:
         """Whether this is a file of the shipped standard library."""
         return self.path.resolve().is_relative_to(_prelude_path().parent)
 
+    @cached_property
+    def neighbours(self) -> tuple[dict[str, list[str]], ...]:
+        """What the files around declare: modules by name, those beside this file first."""
+        shipped = resources.specs()
+        folders = {".": self.path.parent, "": shipped, "std.": shipped / PRELUDE[0]}
+        return tuple(_declared(prefix, path, self.path) for prefix, path in folders.items())
+
     def own(self, kind: type[s.Decl] | tuple[type[s.Decl], ...]) -> Iterator[Definition]:
         """Declarations of a kind that stand in this file, in order."""
         return (Definition(self, decl) for decl in self.file.decls if isinstance(decl, kind))
@@ -257,23 +264,26 @@ class _Loader:
         self.findings.append(Diagnostic(code, message, Label(span), secondary, help=advice))
 
 
+_DECLARED = re.compile(r"^(?:network|block|shortcut|fn|const)\s+(\w+)", re.M)
+
+
 def elsewhere(name: str, home: Module) -> list[str]:
     """Modules beside this file, or else of the shipped ones, that declare a name; the likeliest
-    first. They are not parsed."""
-    found: list[str] = []
-    declares = re.compile(rf"^(?:network|block|shortcut|fn|const)\s+{re.escape(name)}\b", re.M)
-    shipped = resources.specs()
-    folders = [(".", home.path.parent), ("", shipped), ("std.", shipped / PRELUDE[0])]
-    for prefix, folder in folders:
-        if found:
-            break
-        for path in sorted(folder.glob("*.rnet"), key=lambda path: (len(path.stem), path))[:100]:
-            own = path.resolve() in (home.path.resolve(), _prelude_path())
-            if own or not path.stem.isidentifier():
-                continue
+    first."""
+    return next((found[name] for found in home.neighbours if name in found), [])
+
+
+def _declared(prefix: str, folder: Path, home: Path) -> dict[str, list[str]]:
+    """The modules of a folder that declare each name; they are not parsed."""
+    found: dict[str, list[str]] = {}
+    own = (home.resolve(), _prelude_path())
+    paths = (path for path in folder.glob("*.rnet") if path.stem.isidentifier())
+    for path in sorted(paths, key=lambda path: (len(path.stem), path))[:100]:
+        if path.resolve() not in own:
             with contextlib.suppress(OSError):
-                if declares.search(path.read_text(encoding="utf-8", errors="replace")):
-                    found.append(prefix + path.stem)
+                text = path.read_text(encoding="utf-8", errors="replace")
+                for name in dict.fromkeys(_DECLARED.findall(text)):
+                    found.setdefault(name, []).append(prefix + path.stem)
     return found
 
 
