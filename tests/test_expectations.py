@@ -190,6 +190,7 @@ PATHS = st.dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(here=PATHS, there=PATHS)
 def test_a_comparison_is_complete(here: dict[str, Any], there: dict[str, Any]) -> None:
     mismatch = compare(here, there)
@@ -201,6 +202,7 @@ def test_a_comparison_is_complete(here: dict[str, Any], there: dict[str, Any]) -
     }
 
 
+@settings(deadline=None)
 @given(here=PATHS, new=st.sampled_from(["x", "x.y"]))
 def test_a_renamed_part_is_found(here: dict[str, Any], new: str) -> None:
     """`b` became something else in every path, and nothing else did."""

@@ -92,3 +92,14 @@ def test_a_mistake_has_its_exit_code(installed: Path, tmp_path: Path) -> None:
     assert done.returncode == 3
     assert "did you mean `stride`?" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_pytest_finds_the_plugin(installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.rnet").write_text("use resnet { resnet18 }\nnetwork mine = resnet18\n")
+    command = [installed / "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rnet"]
+    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+    assert "2 passed" in done.stdout
