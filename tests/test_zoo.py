@@ -40,6 +40,7 @@ def shapes(graph: Graph) -> dict[str, tuple[int, ...]]:
 def test_every_network_compiles(path: Path) -> None:
     report = check_file(path)
     assert report.findings == ()
+    assert report.warnings == ()
     assert set(report.networks) | set(report.templates) == {
         name for name, file in zoo.networks().items() if file == path
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from resnetc.diagnostics import Diagnostic, Help, Label, Source, Span, suggest
+from resnetc.diagnostics import Diagnostic, Edit, Help, Label, Source, Span, suggest
 from resnetc.lang.bind import Problem
 from resnetc.lang.builtins import FUNCTIONS
 from resnetc.lang.modules import Module, elsewhere
@@ -74,6 +74,23 @@ def _import_of(name: str, module: str, home: Module, *, sure: bool) -> Help:
     return Help(text, Span(source, start, start), f"use {module} {{ {name} }}\n\n", sure=sure)
 
 
+def _similar_elsewhere(name: str, span: Span, home: Module) -> Help | None:
+    """A name like this in a file that is imported from, though it is not imported itself."""
+    for use in home.file.uses:
+        imported = next((n.alias for n in use.names if n.alias in home.names), None)
+        if imported is None:
+            continue
+        other = home.names[imported].home
+        declared = {decl.name: decl for decl in other.file.decls}
+        close = suggest(name, declared)
+        if close is not None:
+            place = f"{other.file.source.name}:{declared[close].name_span.line}"
+            end = Span(home.file.source, use.names[-1].span.end, use.names[-1].span.end)
+            text = f"`{close}` is declared in {place}; import and write it"
+            return Help(text, span, close, more=(Edit(end, f", {close}"),))
+    return None
+
+
 def _above_comments(source: Source, line: int) -> int:
     """The first of the comment lines right above a line."""
     while line > 1 and source.line_text(line - 1).startswith("#"):
@@ -92,6 +109,8 @@ def unknown_name(name: str, span: Span, home: Module, local: Iterable[str] = ())
     close = _CONSTANTS.get(name) or suggest(name, [*local, *home.names, *FUNCTIONS])
     similar = Help(f"did you mean `{close}`?", span, close) if close else None
     secondary: tuple[Label, ...] = ()
+    if close is None:
+        similar = _similar_elsewhere(name, span, home)
     if close and close in home.names:
         secondary = (Label(home.names[close].decl.name_span, "declared here"),)
     message = f"there is nothing called `{name}` here"

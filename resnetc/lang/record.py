@@ -234,7 +234,8 @@ class Recorder:
     def _spend(self, span: Span, steps: int) -> None:
         self.budget.spend(span, steps)
         if len(self.ops) + len(self.blocks) >= MAX_NODES:
-            raise Abandon("E0601", f"stopped after {MAX_NODES:,} layers", span)
+            note = "the largest network of torchvision has under 2,000, ResNet-1202 has 4,809"
+            raise Abandon("E0601", f"stopped after {MAX_NODES:,} layers", span, notes=(note,))
 
 
 def _above(path: str) -> Iterator[str]:
