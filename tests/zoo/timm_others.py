@@ -18,6 +18,17 @@ _PARTIAL_SLOW = """
     cs3darknet_focus_m cs3darknet_focus_l cs3darknet_focus_x
     cs3sedarknet_l cs3sedarknet_x cs3edgenet_x
 """
+_REP = "repvgg_a0 repvgg_b1g4"
+_REP_SLOW = """
+    repvgg_a1 repvgg_a2 repvgg_b0 repvgg_b1 repvgg_b2 repvgg_b2g4 repvgg_b3 repvgg_b3g4 repvgg_d2se
+"""
+
+# Maps of four sizes meet, so the image must halve five times; a stage's exchange is registered in
+# another order than it runs.
+_HIGH_RESOLUTION = "hrnet_w18_small hrnet_w18_small_v2"
+_HIGH_RESOLUTION_SLOW = """
+    hrnet_w18 hrnet_w30 hrnet_w32 hrnet_w40 hrnet_w44 hrnet_w48 hrnet_w64
+"""
 
 REFERENCES: dict[str, Reference] = {
     "inception_resnet_v2": reference("inception_resnet_v2", side=96, same_order=False),
@@ -25,4 +36,11 @@ REFERENCES: dict[str, Reference] = {
     **{name: reference(name, slow=True) for name in _DUAL_PATH_SLOW.split()},
     **{name: reference(name) for name in _PARTIAL.split()},
     **{name: reference(name, slow=True) for name in _PARTIAL_SLOW.split()},
+    **{name: reference(name) for name in _REP.split()},
+    **{name: reference(name, slow=True) for name in _REP_SLOW.split()},
+    **{name: reference(name, side=64, same_order=False) for name in _HIGH_RESOLUTION.split()},
+    **{
+        name: reference(name, side=64, same_order=False, slow=True)
+        for name in _HIGH_RESOLUTION_SLOW.split()
+    },
 }
