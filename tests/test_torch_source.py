@@ -66,6 +66,8 @@ GOLDENS: dict[str, Callable[[], Graph]] = {
     "plain.py.txt": lambda: resnetc.load("plain20").graph,
     "squeeze_excite.py.txt": lambda: squeeze_excite(),
     "odd.py.txt": lambda: odd(),
+    "googlenet.py.txt": lambda: resnetc.load("googlenet").graph,
+    "mobilenet_v3.py.txt": lambda: resnetc.load("mobilenet_v3_small").graph,
 }
 
 

@@ -3,7 +3,7 @@
 graph -> values, tree      which tensors are read where; which scopes are modules
       -> programs, terms   what each module does, in a form that can be compared
       -> variants, classes one class for all instances of a block
-      -> constructors, forward, source, layout   the text
+      -> constructors, sequences, forward, source, layout   the text
       -> live              the text, compiled
 """
 

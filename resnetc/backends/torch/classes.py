@@ -205,7 +205,11 @@ def _group(columns: list[_Column]) -> list[_Group]:
 
 
 def _join(groups: dict[tuple[str, Row], _Group], column: _Column) -> None:
-    key = column.leaf.kind, column.row
+    kind = column.leaf.kind
+    # A depthwise convolution's groups are its channels.
+    if kind == "groups" and ("channels", column.row) in groups:
+        kind = "channels"
+    key = kind, column.row
     group = groups.setdefault(key, _Group(*key, []))
     group.columns.append(column)
     column.group = group

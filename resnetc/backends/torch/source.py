@@ -14,6 +14,7 @@ from resnetc.backends.torch.helpers import HELPERS, helpers_for
 from resnetc.backends.torch.layout import Call, Text, lines
 from resnetc.backends.torch.names import Namespace, class_name, function_name, is_attribute
 from resnetc.backends.torch.programs import Programs
+from resnetc.backends.torch.sequences import constructor, sequence
 from resnetc.backends.torch.terms import BlockHead, Ref, Term
 from resnetc.backends.torch.tree import Module, module_tree
 from resnetc.backends.torch.values import Values
@@ -135,8 +136,11 @@ class _Writer:
     def class_source(self, block: BlockClass) -> str:
         """One class statement."""
         network = block is self._classes[-1]
+        layers = None if network else sequence(block)
+        if layers is not None:
+            return self._sequence_source(block, layers)
         registry = Registry(block, self._constructors)
-        constructor = list(self._constructor(block, registry, network=network))
+        made = list(self._constructor(block, registry, network=network))
         forward = Forward(block, registry.access, commented=network)
         arguments = [n if is_attribute(n) else f"x{i}" for i, n in enumerate(block.program.inputs)]
         taken = (Text("self"), *(Text(f"{name}: Tensor") for name in arguments))
@@ -149,10 +153,22 @@ class _Writer:
             f"class {block.name}({registry.base}):",
             f'    """{_docstring(block, network=network)}"""',
             "",
-            *constructor,
+            *made,
             "",
             *lines(Call("def forward", taken), 4, after=f" -> {result}:"),
             *forward.lines(8, arguments, outputs, aux),
+        ]
+        return "\n".join(written) + "\n"
+
+    def _sequence_source(self, block: BlockClass, layers: tuple[Term, ...]) -> str:
+        """A class that is an `nn.Sequential` and computes as one."""
+        parameters = (Text("self"), *map(_declaration, block.parameters))
+        written = [
+            f"class {block.name}(nn.Sequential):",
+            f'    """{_docstring(block, network=False)}"""',
+            "",
+            *lines(Call("def __init__", parameters), 4, after=":"),
+            *constructor(block, layers, self._constructors, 8),
         ]
         return "\n".join(written) + "\n"
 
