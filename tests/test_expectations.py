@@ -83,6 +83,16 @@ def test_a_bound_holds_as_its_sign_says(
     assert bool(findings) != holds
 
 
+def test_heads_and_what_is_shared_count_as_they_do_in_the_analysis(tmp_path: Path) -> None:
+    """A head's parameters count, its work does not; a shared parameter counts once."""
+    rows = "conv1: conv(3x3, 3) -> reuse conv1  aux extra: conv2d(1x1, 2)"
+    text = f"network n {{ input 3x8x8  {rows}  expect params = 87, macs = 10_368, depth = 2 }}"
+    (tmp_path / "n.rnet").write_text(text)
+    assert check_file(tmp_path / "n.rnet").findings == ()
+    graph = resnetc.load(tmp_path / "n.rnet").graph
+    assert (cost(graph).params, cost(graph).macs) == (87, 2 * 81 * 64)
+
+
 def test_every_failing_expectation_is_reported(tmp_path: Path) -> None:
     findings = found(
         tmp_path, "params = 1, macs < 1.5, depth > 99, output = 6, receptive_field = 3"
@@ -222,6 +232,7 @@ def test_no_rename_is_offered_where_none_would_do() -> None:
     assert compare(here, {"x.weight": (3,)}).renames == {}
     assert compare(here, {"x.weight": (3,), "y.weight": (5,)}).renames == {}
     assert compare({**here, "a.bias": (3,)}, {"x.weight": (3,), "y.bias": (3,)}).renames == {}
+    assert compare({"a.weight": (3,)}, {"x.weight": (3,), "y.weight": (5,)}).renames == {}
     swapped = {"p.one.weight": (3,), "p.two.weight": (4,)}
     twice = {"a.one.weight": (3,), "b.two.weight": (4,)}
     assert compare(swapped, twice).renames == {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from resnetc.analysis.memory import inference_bytes, training_bytes
@@ -71,6 +71,18 @@ def node_costs(graph: Graph) -> dict[NodeId, Cost]:
     Parameters that several nodes share are the first one's.
     """
     inference, training = inference_bytes(graph), training_bytes(graph)
+    return _node_costs(graph, inference, training)
+
+
+def node_counts(graph: Graph) -> dict[NodeId, Cost]:
+    """The same without the peaks, which take longer to find than all the rest."""
+    none = dict.fromkeys((node.id for node in graph), 0)
+    return _node_costs(graph, none, none)
+
+
+def _node_costs(
+    graph: Graph, inference: Mapping[NodeId, int], training: Mapping[NodeId, int]
+) -> dict[NodeId, Cost]:
     owner = {p.path: node.id for node in reversed(list(graph)) for p in node.parameters}
     costs = {}
     for node in graph:

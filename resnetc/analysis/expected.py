@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-from resnetc.analysis.cost import node_costs
+from resnetc.analysis.cost import node_counts
 from resnetc.analysis.depth import depth, depths
 from resnetc.analysis.field import fields, last_map_field
 from resnetc.analysis.matching import not_taking
@@ -84,26 +84,16 @@ def _after_labels(what: str, values: Mapping[NodeId, object], graph: Graph) -> s
     return f"{what}: {' · '.join(grown)}"
 
 
-def _params(graph: Graph) -> Mapping[NodeId, int]:
-    return {
-        node.id: sum(p.type.elements for p in node.parameters if p.role.trainable) for node in graph
-    }
-
-
-def _macs(graph: Graph) -> Mapping[NodeId, int]:
-    return {node.id: node.op.macs(node.type) for node in graph}
-
-
-def _costs(field: str) -> Amounts:
-    return lambda graph: {i: getattr(found, field) for i, found in node_costs(graph).items()}
+def _counts(field: str) -> Amounts:
+    return lambda graph: {i: getattr(found, field) for i, found in node_counts(graph).items()}
 
 
 _FIGURES: Mapping[str, _Figure] = {
-    "params": _sum("has {} parameters", _params),
-    "buffers": _sum("has {} numbers in buffers", _costs("buffers")),
-    "macs": _sum("has {} multiply-accumulates", _macs),
-    "flops": _sum("has {} floating-point operations", _costs("flops")),
-    "activations": _sum("writes {} elements", _costs("activations")),
+    "params": _sum("has {} parameters", _counts("params")),
+    "buffers": _sum("has {} numbers in buffers", _counts("buffers")),
+    "macs": _sum("has {} multiply-accumulates", _counts("macs")),
+    "flops": _sum("has {} floating-point operations", _counts("flops")),
+    "activations": _sum("writes {} elements", _counts("activations")),
     "memory": _peak("needs {} bytes for the activations of one sample", inference_bytes),
     "training_memory": _peak(
         "needs {} bytes for activations and gradients of one sample", training_bytes
