@@ -18,7 +18,7 @@ from resnetc import resources
 from resnetc.cli.main import run
 from resnetc.diagnostics import Source
 from resnetc.driver import FileReport, check_file
-from resnetc.lang import budget, modules, parser, place, record, values, variants
+from resnetc.lang import budget, modules, parser, place, record, recovery, values, variants
 from resnetc.lang import syntax as s
 from resnetc.lang.bind import signature
 from resnetc.lang.builtins import FUNCTIONS
@@ -41,6 +41,7 @@ LIMITS = {
     "words and signs of a file": parser.MAX_TOKENS,
     "characters of a word or string": parser.MAX_TOKEN,
     "brackets inside brackets": parser.MAX_NESTING,
+    "characters read again to find more mistakes of syntax": recovery.MAX_REREAD,
     "depth of the syntax tree": parser.MAX_DEPTH,
     "files of a program, prelude included": modules.MAX_MODULES,
     "variants derived from each other": variants.MAX_DERIVATIONS,
@@ -336,5 +337,5 @@ def test_words_functions_types_keys_and_structures_are_listed() -> None:
     assert {name for name in types if name.isalpha() and name.islower()} == values.TYPES
     keys = [cell.strip("`") for cell in first_cells(section("expect and meta"))]
     assert keys == list(KEYS)
-    structures = [cell.strip("`").split()[0] for cell in first_cells(section("Structures"))]
-    assert structures == list(STRUCTURES)
+    cells = first_cells(section("Structures"))
+    assert [re.split(r"[ (]", cell.strip("`"))[0] for cell in cells] == list(STRUCTURES)
