@@ -9,7 +9,7 @@ import importlib
 
 from zoo.reference import Reference
 
-SOURCES = ("torchvision", "timm_resnet", "timm_resnetv2", "timm_others")
+SOURCES = ("torchvision", "timm_resnet", "timm_resnetv2", "timm_others", "by_hand")
 
 
 def references() -> dict[str, Reference]:
