@@ -158,6 +158,19 @@ def test_a_new_line_is_one_of_the_file(broken: Path) -> None:
     assert text.startswith("rnet 1\r\n\r\nuse .y { mine }\r\n\r\nnetwork n {\r\n")
 
 
+def test_edits_that_meet_are_made_one_after_the_other(broken: Path) -> None:
+    broken.write_text("rnet 1\n\nuse resnet { basic, bottleneck, resnet }\n\nconst a = 3\n")
+    assert run(["check", "--fix", "--strict", "x.rnet"]) == 0
+    assert broken.read_text() == "rnet 1\n\n\nconst a = 3\n"
+
+
+def test_a_brace_is_put_on_its_line(broken: Path) -> None:
+    text = "rnet 1\n\nnetwork n {\n  input 3x8x8\n  a: seq {\n    relu  # last\n  }\n}\n"
+    broken.write_text(text.replace("  }\n", ""))
+    assert run(["check", "--fix", "x.rnet"]) == 0
+    assert broken.read_text() == text
+
+
 def test_a_suggestion_is_left_alone(broken: Path) -> None:
     text = "rnet 1\n\nnetwork n {\n  input 3x8x8\n  conv1: conv(3x3, 8)\n  expect params = 612\n}\n"
     broken.write_text(text)

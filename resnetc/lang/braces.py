@@ -24,15 +24,18 @@ def never_closed(opened: Span, before: list[Span], secondary: Label) -> Diagnost
     closer = CLOSERS[opened.text]
     last = _last_inside(opened, before)
     end = Span(opened.source, last.end, last.end)
-    new = f" {closer}"
-    if last.line > opened.line:
+    advice = Help(f"add `{closer}`", end, closer if opened.text != "{" else f" {closer}")
+    if opened.text == "{" and last.line > opened.line:
+        # On a line of its own, behind what is said of the last.
+        behind = opened.source.line_start(last.line) + len(opened.source.line_text(last.line))
         new = f"\n{' ' * indent(opened)}{closer}"
+        advice = Help(f"add `{closer}`", Span(opened.source, behind, behind), new)
     return Diagnostic(
         "E0101",
         f"this `{opened.text}` is never closed",
         Label(end, f"expected `{closer}`"),
         (Label(opened, "opened here"), *([] if secondary.span == end else [secondary])),
-        help=Help(f"add `{closer}`", end, new if opened.text == "{" else closer),
+        help=advice,
     )
 
 
