@@ -88,7 +88,8 @@ def examples(document: str) -> list[Example]:
     ]
 
 
-EXAMPLES = [*examples("language.md"), *examples("tutorial.md")]
+DOCUMENTS = ("language.md", "tutorial.md", "coming-from.md")
+EXAMPLES = [example for document in DOCUMENTS for example in examples(document)]
 
 
 def section(title: str) -> str:
@@ -133,7 +134,7 @@ def test_examples_compile_or_fail_as_they_say(example: Example, tmp_path: Path) 
 
 
 def test_every_fenced_example_was_found() -> None:
-    for document in ("language.md", "tutorial.md"):
+    for document in DOCUMENTS:
         fences = re.findall(r"^```(?:rnet|paths)", (DOCS / document).read_text(), re.M)
         found = examples(document)
         assert len(fences) == len(found) + sum(e.paths is not None for e in found)
