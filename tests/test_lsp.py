@@ -735,6 +735,15 @@ def test_a_change_in_a_large_family_elaborates_what_changed_and_what_is_shown(
     assert [found.code for found in project.analysis().findings] == ["E0203"]
 
 
+def test_a_large_family_is_opened_in_two_steps(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resnetc.lsp.analysis.MAX_AT_FIRST", 3)
+    assert project.open(FAMILY).chosen == {"base", "n1", "n2"}
+    assert project.workspace.complete(project.root / "x.rnet")
+    assert len(project.analysis().report.sizes) == 9
+
+
 def test_what_was_left_out_is_checked_when_there_is_time(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,9 +23,11 @@ from resnetc.lsp.documents import Documents
 from resnetc.lsp.indexer import index
 from resnetc.lsp.symbols import Index
 
-MAX_ROWS = 6_000
-"""Rows that are placed, about, at every pause of the typing: some tenths of a second. The other
+MAX_ROWS = 2_000
+"""Rows that are placed, about, at every pause of the typing: a tenth of a second. The other
 networks of a large family follow when the pause is longer."""
+MAX_AT_FIRST = 16
+"""Networks that are elaborated first when a file is opened."""
 MAX_INSTANCES = 1_000
 """Instances of a row whose shapes are compared."""
 
@@ -135,12 +137,15 @@ def analyse(path: Path, documents: Documents) -> Analysis:
     return Analysis(path, source, program, tuple(mistakes), texts)
 
 
-def choice(now: Analysis, whole: Analysis) -> frozenset[str] | None:
+def choice(now: Analysis, whole: Analysis | None) -> frozenset[str] | None:
     """The networks to elaborate after a change, None for all. `whole` is an earlier analysis.
 
     Of a large family these are the networks whose own text has changed, those whose shapes the
     rows show, and others in their order while there is room.
     """
+    if whole is None:
+        names = [network.decl.name for network in now.networks]
+        return frozenset(names[:MAX_AT_FIRST]) if len(names) > MAX_AT_FIRST else None
     sizes = whole.report.sizes
     if sum(sizes.values()) <= MAX_ROWS:
         return None

@@ -90,6 +90,7 @@ class Server(LanguageServer):
             for file in affected:
                 if await self.run(self.files.complete, file):
                     self.publish(file, await self.run(self._diagnostics, file))
+                    self._refresh_hints()
         except Exception:  # the session outlives a bug of ours
             text = traceback.format_exc()
             self.window_log_message(lsp.LogMessageParams(lsp.MessageType.Error, text))
@@ -101,6 +102,12 @@ class Server(LanguageServer):
         """Show these findings in a file, instead of all before."""
         shown = lsp.PublishDiagnosticsParams(self.positions.uri(path), found)
         self.text_document_publish_diagnostics(shown)
+
+    def _refresh_hints(self) -> None:
+        """Have the client ask for the hints again, if it can."""
+        can = self.client_capabilities.workspace
+        if can is not None and can.inlay_hint is not None and can.inlay_hint.refresh_support:
+            self.workspace_inlay_hint_refresh(None)
 
     def forget(self, path: Path) -> None:
         """A file is no longer open: its findings go."""

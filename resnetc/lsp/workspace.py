@@ -65,8 +65,7 @@ class Workspace:
         now = analyse(path, self.documents)
         if before is not None and before.chosen is None and "report" in vars(before):
             self._whole[path] = before
-        last = self._whole.get(path)
-        return now if last is None else replace(now, chosen=choice(now, last))
+        return replace(now, chosen=choice(now, self._whole.get(path)))
 
     def complete(self, path: Path) -> bool:
         """Take all of a file's networks into its analysis; returns whether some had been left
@@ -92,15 +91,14 @@ class Workspace:
     def rows(self, path: Path) -> dict[Place, Placed]:
         """The rows of a file with their shapes, by place.
 
-        Where no network of the file itself has a row, those of files that import it are asked;
-        where the text is wrong now, what it last meant still stands beside what it means.
+        For a file without networks those of the files that import it are asked. Where the text
+        is wrong now, what it last meant still stands beside what it means.
         """
         path = path.resolve()
         analysis = self.analysis(path)
         rows = dict(analysis.report.rows.get(path, {}))
-        if not analysis.wrong:
-            for row in self._borrowed(path, set(rows), analysis):
-                rows.setdefault((row.span.start, row.span.end), row)
+        if not analysis.wrong and not analysis.report.sizes:
+            rows |= {(row.span.start, row.span.end): row for row in self._borrowed(analysis)}
         if (analysis.wrong or analysis.chosen is not None) and path in self._last_rows:
             before, last = self._last_rows[path]
             for place, row in carried(before.text, analysis.source.text, last).items():
@@ -109,9 +107,10 @@ class Workspace:
         self._last_rows[path] = analysis.source, rows
         return rows
 
-    def _borrowed(self, path: Path, known: set[Place], analysis: Analysis) -> Iterator[Placed]:
+    def _borrowed(self, analysis: Analysis) -> Iterator[Placed]:
         """Rows of a file as the networks of other files place them."""
-        wanted = {(step.span.start, step.span.end) for step in analysis.index.steps} - known
+        path = analysis.path
+        wanted = {(step.span.start, step.span.end) for step in analysis.index.steps}
         for importer in self.importers(path)[:MAX_IMPORTERS] if wanted else ():
             for place, row in self.analysis(importer).report.rows.get(path, {}).items():
                 if place in wanted:
