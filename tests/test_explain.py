@@ -31,7 +31,7 @@ network net(unit: block, widths: list[int], shortcut: shortcut = B, classes: int
     "stage{i}": unit(width, stride=if first then 2 else 1) * 2
   }
   head: group {
-    set norm = batchnorm(eps=1e-3)
+    set norm = batchnorm(eps=1e-3)  set act = gelu
     conv: conv(1x1, narrow) -> bn: norm
   }
   gap -> flatten -> fc: linear(classes)
