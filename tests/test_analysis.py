@@ -351,6 +351,26 @@ def test_stages_of_the_cifar_nets() -> None:
     assert labels == ["conv1", "layer1", "layer2", "layer3", "head"]
 
 
+def test_a_sequence_of_everything_is_taken_apart() -> None:
+    rows = stages(load("squeezenet1_1").graph)
+    pools = [f"features.{place}" for place in (2, 5, 8)]
+    fires = [f"features.{place}" for place in (3, 4, 6, 7, 9, 10, 11, 12)]
+    inside = sorted(["features.0", *pools, *fires], key=lambda label: int(label[9:]))
+    assert [row.label for row in rows] == [*inside, "classifier", "head"]
+    assert [row.layers for row in rows] == [
+        1 if r in ("features.0", "classifier") else 0 if r in (*pools, "head") else 3
+        for r in (row.label for row in rows)
+    ]
+    labels = [row.label for row in stages(load("densenet121").graph)]
+    assert labels[:4] == [
+        "features.conv0",
+        "features.maxpool",
+        "features.denseblock1",
+        "features.transition1",
+    ]
+    assert labels[-4:] == ["features.denseblock4", "features.norm5", "relu", "head"]
+
+
 def test_what_follows_a_block_at_top_level_has_a_row_of_its_own() -> None:
     b = Builder()
     x = b.add(Conv2d, "features.conv", b.input(1, 8, 8), out=2, kernel=(3, 3))
