@@ -28,6 +28,7 @@ _REP_SLOW = """
 _HIGH_RESOLUTION = "hrnet_w18_small hrnet_w18_small_v2"
 _HIGH_RESOLUTION_SLOW = """
     hrnet_w18 hrnet_w30 hrnet_w32 hrnet_w40 hrnet_w44 hrnet_w48 hrnet_w64
+    hrnet_w18_ssld hrnet_w48_ssld
 """
 
 REFERENCES: dict[str, Reference] = {
