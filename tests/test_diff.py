@@ -116,6 +116,24 @@ def test_a_row_inserted_among_numbered_ones_is_the_only_change(tmp_path: Path) -
     assert causes(found) == [("x.3", "added", ("dropout",))]
 
 
+def test_only_neighbours_are_told_as_one(tmp_path: Path) -> None:
+    rows = "conv(3x3, 4) -> act -> conv(3x3, 4) -> act -> act -> conv(3x3, 4)"
+    found = difference(*networks(tmp_path, f"x: seq {{ {rows} }}", "x: seq { conv(3x3, 4) * 3 }"))
+    (group,) = found.groups
+    assert [(change.label, change.count) for change in group.like.changes] == [
+        ("1", 1),
+        ("3 … 4", 2),
+    ]
+
+
+def test_blocks_are_told_together_when_the_same_layers_follow(tmp_path: Path) -> None:
+    conv = "seq { conv(3x3, 4, stride=1)"
+    body = f"add {{ | x: {conv} -> act }} | y: {conv} }} | z: {conv} }} }}"
+    found = difference(*networks(tmp_path, body, body.replace("stride=1", "stride=2")))
+    told = [[site.path for site in group.sites] for group in found.groups]
+    assert told == [["x"], ["y", "z"]]
+
+
 def test_a_renamed_block_is_found_by_its_likeness(tmp_path: Path) -> None:
     body = "{0}: seq {{ conv(3x3, 4) -> norm -> act }} -> fc: conv(1x1, {1})"
     found = difference(*networks(tmp_path, body.format("stem", 8), body.format("root", 9)))

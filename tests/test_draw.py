@@ -127,6 +127,16 @@ def test_a_shortcut_around_a_gated_body_projects_as_a_line(branches: Graph) -> N
     assert len(shown.into()[gate]) == 2
 
 
+def test_branches_of_one_length_are_no_projections(tmp_path: Path) -> None:
+    text = "network n { input 3x8x8  add { | a: conv(3x3, 8) | b: conv(1x1, 8) } }"
+    (tmp_path / "n.rnet").write_text(text)
+    layout = laid_out(graph(str(tmp_path / "n.rnet")))
+    assert not any(edge.dotted for edge in layout.picture.edges)
+    sides = [x for vertex, x in layout.x.items() if vertex.form is Form.BOX]
+    assert len(sides) == 2
+    assert sum(sides) == 0
+
+
 def test_a_head_of_training_only_stands_aside(branches: Graph) -> None:
     layout = laid_out(branches)
     aside = {vertex.name for vertex in layout.x if vertex.aside}
