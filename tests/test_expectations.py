@@ -251,6 +251,34 @@ def test_the_rename_can_be_applied(tmp_path: Path) -> None:
     assert check_file(tmp_path / "mended.rnet").findings == ()
 
 
+def test_a_label_inside_a_renamed_one_is_renamed_as_well(tmp_path: Path) -> None:
+    resnet = (resources.specs() / "resnet.rnet").read_text()
+    odd = resnet.replace("conv2:", "second:").replace("layer3:", "stage3:")
+    odd = odd.replace('weights = "torchvision/resnet50"', "buffers > 0")
+    odd += 'network mine = resnet50 { expect weights = "torchvision/resnet50" }\n'
+    (tmp_path / "odd.rnet").write_text(odd)
+    (finding,) = check_file(f"{tmp_path / 'odd.rnet'}:mine").findings
+    assert finding.code == "E0502"
+    assert finding.help is not None
+    assert [edit.replacement for edit in finding.help.edits] == ["conv2", "layer3"]
+    second, _ = finding.help.edits
+    assert second.span.line == odd[: odd.rindex("second:")].count("\n") + 1
+
+
+def test_edits_of_several_labels_belong_together(tmp_path: Path) -> None:
+    resnet = (resources.specs() / "resnet.rnet").read_text()
+    odd = resnet.replace("layer3:", "stage3:").replace("layer1:", "stage1:")
+    odd += 'network mine = resnet50 { expect weights = "torchvision/resnet50" }\n'
+    (tmp_path / "odd.rnet").write_text(odd)
+    found = check_file(f"{tmp_path / 'odd.rnet'}:mine").findings
+    (finding,) = (f for f in found if f.primary.span.start > odd.index("mine"))
+    assert finding.help is not None
+    assert [edit.replacement for edit in finding.help.edits] == ["layer1", "layer3"]
+    for edit in reversed(finding.help.edits):
+        odd = odd[: edit.span.start] + edit.replacement + odd[edit.span.end :]
+    assert odd.startswith(resnet)
+
+
 def test_a_label_of_another_file_is_shown_but_not_edited(tmp_path: Path) -> None:
     (tmp_path / "parts.rnet").write_text(
         "shortcut P {\n  | [if not changed] identity\n"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from resnetc.analysis.published import Shape, published_shapes
-from resnetc.diagnostics import Diagnostic, Help, Label, Span
+from resnetc.diagnostics import Diagnostic, Edit, Help, Label, Span
 from resnetc.ir import Graph
 from resnetc.lang.expectations import Expectation
 
@@ -53,19 +53,22 @@ def _renames(here: Mapping[str, Shape], there: Mapping[str, Shape]) -> dict[str,
         candidates = waiting[shape, path.split(".")[-1]]
         if not candidates:
             return {}
-        old, new = _unlike(path.split("."), candidates.pop().split("."))
-        if found.setdefault(old, new) != new:
+        parts = _unlike(path.split("."), candidates.pop().split("."))
+        if any(found.setdefault(old, new) != new for old, new in parts):
             return {}
     return {} if any(waiting.values()) else found
 
 
-def _unlike(old: Sequence[str], new: Sequence[str]) -> tuple[str, str]:
-    """Two paths without what they begin and end with in common."""
+def _unlike(old: Sequence[str], new: Sequence[str]) -> list[tuple[str, str]]:
+    """What differs between two paths: part by part, or where one has more parts, all between
+    what they begin and end with in common."""
+    if len(old) == len(new):
+        return [(a, b) for a, b in zip(old, new, strict=True) if a != b]
     shorter = min(len(old), len(new))
     start = next((i for i in range(shorter) if old[i] != new[i]), shorter)
     left = shorter - start
     end = next((i for i in range(left) if old[-1 - i] != new[-1 - i]), left)
-    return ".".join(old[start : len(old) - end]), ".".join(new[start : len(new) - end])
+    return [(".".join(old[start : len(old) - end]), ".".join(new[start : len(new) - end]))]
 
 
 def not_taking(graph: Graph, expectation: Expectation) -> Diagnostic | None:
@@ -110,25 +113,27 @@ def _shape(shape: Shape) -> str:
 def _relabel(
     graph: Graph, renames: Mapping[str, str], claim: Span
 ) -> tuple[tuple[Label, ...], Help | None]:
-    """The labels to change, and the advice to change them; the edit too where there is only one
-    and it is written in the file that expects the weights."""
-    if not renames:
+    """The labels to change, and the advice to change them; the edits too where all of them are
+    written in the file that expects the weights."""
+    if not renames or not all(old and new for old, new in renames.items()):
         return (), None
-    listed = [f"`{old}` were called `{new}`" for old, new in renames.items() if old and new]
-    if len(listed) < len(renames):
-        return (), None
-    spans = {old: _written(graph, old) for old in renames}
-    labels = tuple(
+    written = {old: _written(graph, old) for old in renames}
+    labels = [
         Label(span, f"`{renames[old]}` in the weights")
-        for old, span in spans.items()
+        for old, span in written.items()
         if span is not None
-    )
-    text = f"they match one to one if {_listed(listed)}"
-    (old, new), *others = renames.items()
-    span = spans[old]
-    if others or span is None or span.source is not claim.source or not new.isidentifier():
-        return labels[:_LISTED], Help(text)
-    return labels, Help(text, span, new)
+    ]
+    listed = _listed([f"`{old}` were called `{new}`" for old, new in renames.items()])
+    text = f"they match one to one if {listed}"
+    edits = [
+        Edit(span, renames[old])
+        for old, span in written.items()
+        if span is not None and span.source is claim.source and renames[old].isidentifier()
+    ]
+    if len(edits) < len(renames):
+        return tuple(labels[:_LISTED]), Help(text)
+    first, *more = edits
+    return tuple(labels[:_LISTED]), Help(text, first.span, first.replacement, tuple(more))
 
 
 def _written(graph: Graph, label: str) -> Span | None:
