@@ -239,7 +239,10 @@ KINDS: dict[str, Callable[[Corpus, random.Random], str | bytes]] = {
     "reworded": reworded,
     "spoiled": spoiled,
 }
-TURNS = ("grown", "spoiled", "exchanged", "grown", "spoiled", "reworded", "grown", "spoiled")
+TURNS = (
+    *("grown", "spoiled", "spoiled", "reworded", "spoiled", "spoiled", "grown", "exchanged"),
+    *("spoiled", "spoiled", "grown", "spoiled", "spoiled", "reworded", "spoiled", "spoiled"),
+)
 """The order in which the kinds take turns: more of what is quick."""
 
 
