@@ -172,6 +172,39 @@ def test_findings_for_machines(folder: Folder) -> None:
     }
 
 
+def test_the_instance_of_a_finding(folder: Folder) -> None:
+    text = """\
+use resnet { resnet50 }
+
+block mine(width: int, stride: int = 1) {
+  residual {
+    conv1: conv(3x3, width, stride=stride, groups=3) -> bn1: norm
+  }
+}
+
+network other {
+  input 4x8x8
+  stem: group {
+    layer: mine(8)
+  }
+}
+network wide = resnet50 with unit = mine, classes = 10
+"""
+    first, *_ = folder.found(text.partition("network other")[0] + text.rpartition("\n}\n")[2])
+    assert first.instance is not None
+    assert (first.instance.network, first.instance.path) == ("wide", "layer1.0")
+    assert first.instance.via == "resnet50 with unit = mine, classes = 10"
+    where = str(first.instance)
+    assert f"note: {where}" in render(first)
+    assert where.startswith("in layer1.0 of wide, from specs/resnet.rnet:")
+    assert where.endswith(" via resnet50 with unit = mine, classes = 10")
+    found = first.to_json()["instance"]
+    assert found["placed"]["file"] == "specs/resnet.rnet"
+    assert (found["path"], found["via"]) == (first.instance.path, first.instance.via)
+    (here,) = folder.found(text.partition("network wide")[0])
+    assert str(here.instance) == f"in stem.layer of other, from {folder.path / 'x.rnet'}:12"
+
+
 @pytest.mark.parametrize(
     ("bad", "count"),
     [

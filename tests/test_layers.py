@@ -61,6 +61,9 @@ def test_the_contract_is_about_every_package() -> None:
             for arguments in (
                 ["check", "specs/resnet152.rnet"],
                 ["check", "resnet1202", "--json"],
+                ["check", "specs/resnet152.rnet", "--diff"],
+                ["explain", "E0502"],
+                ["explain", "resnet50", "layer3.0.conv2"],
                 ["fmt", "--check", "specs"],
                 ["info", "resnet50"],
                 ["list"],
