@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from onnx import helper
+
 from resnetc.backends.onnx.emission import ELEMENT_TYPES, Emission, Emitter, attributes
 from resnetc.ir import Node
 from resnetc.ops import Cast, ChannelShuffle, Pad, PadChannels, SliceChannels
@@ -38,7 +40,22 @@ def pad(emission: Emission, node: Node) -> None:
 
 
 def slice_channels(emission: Emission, node: Node) -> None:
-    """Slice."""
+    """Slice; where slices of one tensor make up all of it, a Split in place of the first."""
+    slices = [user for user in emission.graph.users(node.inputs[0]) if user.op.name == node.op.name]
+    parts = sorted(slices, key=lambda part: attributes(part, SliceChannels).start)
+    bounds = [attributes(part, SliceChannels) for part in parts]
+    borders = [0, *(part.stop for part in bounds)]
+    whole = borders == [*(part.start for part in bounds), emission.operand_type(node).shape[0]]
+    if not whole or len(parts) == 1:
+        _slice(emission, node)
+    elif node is slices[0]:
+        sizes = emission.integers(node, "sizes", [part.type.shape[0] for part in parts])
+        operands = [*emission.operands(node), sizes]
+        outputs = [emission.tensors[part.id] for part in parts]
+        emission.nodes.append(helper.make_node("Split", operands, outputs, node.name, axis=1))
+
+
+def _slice(emission: Emission, node: Node) -> None:
     op = attributes(node, SliceChannels)
     bounds = {"start": op.start, "stop": op.stop, "axis": 1}
     constants = [emission.integers(node, label, [value]) for label, value in bounds.items()]
