@@ -138,6 +138,25 @@ def test_values_from_outside(explained: Callable[..., dict[str, Any]]) -> None:
     assert norm["by"]["eps"]["value"] == "0.5"
 
 
+def test_a_network(
+    explained: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["explain", "x.rnet:b", "--json", "--set", "classes=7"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["network"], document["template"]) == ("b", "net")
+    values = {value["name"]: who(value) for value in document["values"]}
+    assert values["unit"] == ("with", "unit(groups=2)", 26)
+    assert values["widths"] == ("bound", "[16, 32]", 25)
+    assert values["shortcut"] == ("default", "B", 13)
+    assert values["classes"] == ("--set", "7", 1)
+    assert values["norm"] == ("with", "batchnorm(momentum=0.2)", 26)
+    assert values["conv"][:2] == ("ambient", "conv2d")
+    assert run(["explain", "x.rnet:b"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("b: of net, x.rnet:13, on 3x32x32\n\n    unit = unit(groups=2)  ")
+    assert "widths = [16, 32]               given at x.rnet:25\n" in shown
+
+
 def test_what_a_shortcut_sees(explained: Callable[..., dict[str, Any]]) -> None:
     projection = explained("a", "stage1.0.downsample.0")
     assert who(names(projection["by"]["out"])["output"]) == ("place", "32x8x8", 0)
@@ -189,8 +208,6 @@ def test_what_cannot_be_explained(
 ) -> None:
     assert run(["explain", "x.rnet:a", "stage1.0.conv3"]) == 2
     assert "did you mean `stage1.0.conv" in capsys.readouterr().err
-    assert run(["explain", "x.rnet:a"]) == 2
-    assert "resnetc explain x.rnet:a LABEL" in capsys.readouterr().err
     assert run(["explain", "x.rnet:nothing", "fc"]) == 2
 
 

@@ -6,11 +6,18 @@ import json
 import re
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import click
 
 from resnetc.cli.arguments import json_option, parse_settings, set_option
-from resnetc.cli.explain_layer import document, find_subject, text
+from resnetc.cli.explain_layer import (
+    document,
+    find_subject,
+    network_document,
+    network_text,
+    text,
+)
 from resnetc.diagnostics import Source, UsageError, render, suggest
 from resnetc.diagnostics.catalogue import Entry, entries
 from resnetc.driver import check_source, trace
@@ -25,19 +32,26 @@ _NAME = "net.rnet"
 @set_option
 @json_option
 def explain(subject: str, label: str | None, settings: tuple[str, ...], as_json: bool) -> None:
-    """Explain a code of a diagnostic, as E0401, or a layer of a network.
+    """Explain a code of a diagnostic, as E0401, or a network, or a layer of it.
 
     Of a layer (LABEL is its path, as layer3.0.conv2; also a block's) it tells what it is, its
-    shapes and cost, where it is written, and for every argument its value and who set it.
+    shapes and cost, where it is written, and for every argument its value and who set it. Of a
+    network it tells this of its parameters and ambients.
     """
     if label is None and _CODE.fullmatch(subject):
         _explain_code(subject.upper(), as_json=as_json)
-    elif label is None:
-        raise UsageError(f"which layer of {subject}? `resnetc explain {subject} LABEL`")
-    else:
-        network, tracer = trace(subject, parse_settings(settings))
-        found = find_subject(network, tracer, label)
-        click.echo(json.dumps(document(found), indent=2) if as_json else text(found))
+        return
+    network, tracer = trace(subject, parse_settings(settings))
+    if label is None:
+        told = network_document if as_json else network_text
+        click.echo(_printed(told(network, tracer)))
+        return
+    found = find_subject(network, tracer, label)
+    click.echo(_printed(document(found) if as_json else text(found)))
+
+
+def _printed(told: str | dict[str, Any]) -> str:
+    return told if isinstance(told, str) else json.dumps(told, indent=2)
 
 
 # ------------------------------------------------------------------------------------------ codes

@@ -160,11 +160,13 @@ def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
     ]
 
 
-def _rows(names: Sequence[tuple[str, Origin]], depth: int = 0) -> list[tuple[str, str]]:
+def _rows(
+    names: Sequence[tuple[str, Origin]], depth: int = 0, indent: int | None = None
+) -> list[tuple[str, str]]:
     """A row for each value, and indented under it the values that it was made of."""
     rows = []
     for name, origin in names:
-        shown = f"{'  ' * depth}{name} = {_value(origin.value)}"
+        shown = f"{'  ' * (depth if indent is None else indent)}{name} = {_value(origin.value)}"
         rows.append((shown, _said(name, origin, here=depth == 0)))
         rows += _rows(origin.names, depth + 1)
     return rows
@@ -203,7 +205,27 @@ def _value(value: object) -> str:
     return show(value)
 
 
+def network_text(network: CheckedNetwork, tracer: Tracer) -> str:
+    """Who set a network's parameters and ambients, for a reader."""
+    inputs = (op.type for op in network.ops if op.op.name == "input")
+    shapes = ", ".join(map(str, inputs))
+    place = _place(network.blocks[0].span)
+    lines = [f"{network.name}: of {network.blocks[0].block}, {place}, on {shapes}", ""]
+    return "\n".join(line.rstrip() for line in [*lines, *_table(_rows(tracer.network, 1, 0))])
+
+
 # ------------------------------------------------------------------------------------------- JSON
+
+
+def network_document(network: CheckedNetwork, tracer: Tracer) -> dict[str, Any]:
+    """Who set a network's parameters and ambients, for machines."""
+    template = network.blocks[0]
+    return {
+        "network": network.name,
+        "template": template.block,
+        "written": _span_json(template.span),
+        "values": [_origin_json(name, origin) for name, origin in tracer.network],
+    }
 
 
 def document(subject: Subject) -> dict[str, Any]:

@@ -57,11 +57,13 @@ class Placement:
 
 
 class Tracer(Evaluator):
-    """Evaluates and remembers. `ops` and `blocks` are the placements by the record's positions."""
+    """Evaluates and remembers. `ops` and `blocks` are the placements by the record's positions,
+    `network` the network's own parameters and the ambients in force at its beginning."""
 
     def __init__(self) -> None:
         super().__init__()
         self.record: Recorder | None = None
+        self.network: tuple[tuple[str, Origin], ...] = ()
         self.ops: dict[int, Placement] = {}
         self.blocks: dict[int, Placement] = {}
         self.ambient_origins: dict[tuple[int, str], Origin] = {}
@@ -196,6 +198,14 @@ class Tracer(Evaluator):
             return Origin(CONST, value, decl.value.span, owner=decl.name)
         return Origin(DECLARED, None, decl.name_span)
 
+    def in_force(self, name: str, env: Env) -> Origin:
+        """As :meth:`of_name`, with the value of an ambient that nothing has read yet."""
+        origin, definition = self.of_name(name, env), env.home.names.get(name)
+        if origin.kind == AMBIENT and definition and isinstance(definition.decl, s.Ambient):
+            decl = definition.decl
+            return replace(origin, value=self._constant(decl, definition.home, decl.name_span))
+        return origin
+
     def _of_ambient(self, decl: s.Ambient, env: Env) -> Origin:
         known = self.ambient_origins.get((id(env.ambients), decl.name))
         if known is not None:
@@ -224,6 +234,8 @@ class TracedElaborator(Elaborator):
             if param.name in env.ambients and param.name not in env.names:
                 origins[param.name] = tracer.of_parameter(param.name, env)
         tracer.ambients_set(before, env, origins)
+        names = dict.fromkeys([*(param.name for param in decl.params), *env.home.ambients])
+        tracer.network = tuple((name, tracer.in_force(name, env)) for name in names)
 
     def _set(self, statement: s.Set, env: Env, site: Site) -> None:
         before, tracer = env.ambients, self.evaluate
