@@ -157,6 +157,16 @@ def test_a_network(
     assert "widths = [16, 32]               given at x.rnet:25\n" in shown
 
 
+def test_the_documents_example(capsys: pytest.CaptureFixture[str]) -> None:
+    """Lines of files may move; what is said of them may not."""
+    text = (Path(__file__).parent.parent / "docs" / "analysis.md").read_text()
+    (example,) = re.findall(r"^```\n\$ resnetc explain (.+?)\n```$", text, re.M | re.S)
+    command, _, shown = example.partition("\n")
+    assert run(["explain", *command.split()]) == 0
+    said = capsys.readouterr().out.rstrip("\n")
+    assert re.sub(r"rnet:\d+ *", "", said) == re.sub(r"rnet:\d+ *", "", shown)
+
+
 def test_what_a_shortcut_sees(explained: Callable[..., dict[str, Any]]) -> None:
     projection = explained("a", "stage1.0.downsample.0")
     assert who(names(projection["by"]["out"])["output"]) == ("place", "32x8x8", 0)
