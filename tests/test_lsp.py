@@ -337,6 +337,28 @@ def test_names_are_those_of_the_innermost_body(project: Project) -> None:
     assert project.defined("k)", 1) == ("x.rnet", 1)
 
 
+def test_a_list_that_grows_is_one_name(project: Project) -> None:
+    project.open(
+        "network n {\n  input 3x8x8 act as ys[]\n"
+        "  for i in 0..2 { act as ys[] }\n  from ys -> concat\n}\n"
+    )
+    assert project.defined("ys[]", 1) == ("x.rnet", 2)
+    assert project.defined("ys ->") == ("x.rnet", 2)
+
+
+def test_a_signature_gives_its_calls_their_parameters(project: Project) -> None:
+    project.open("network n(\n  unit: block(wide: int),\n) {\n  input 3x8x8\n  unit(wide=4)\n}\n")
+    assert project.defined("wide=4") == ("x.rnet", 2)
+    assert "wide: int" in project.hover("wide=4")
+
+
+def test_a_label_that_is_placed_again_is_found(project: Project) -> None:
+    project.open("network n {\n  input 3x8x8\n  a: conv(3x3, 3)\n  reuse a\n}\n")
+    assert project.defined("a\n}") == ("x.rnet", 3)
+    assert project.rename("a:", "b")["x.rnet"].endswith("  b: conv(3x3, 3)\n  reuse b\n}\n")
+    assert project.hints() == {3: "3x8x8", 4: "3x8x8"}
+
+
 def test_references_are_found_in_every_file(project: Project) -> None:
     project.write("other.rnet", "use .x { pair as two }\nnetwork n { input 3x8x8 two(4) }\n")
     analysis = project.open(NET)
@@ -508,6 +530,9 @@ HEAD = 'block b(width: int, mode: "up" | "down" = "up") { conv(1x1, width) }\n'
         ("network n = ¦", ["other"], ["conv", "b"]),
         ("network n = other with ¦", ["classes", "norm"], ["conv2d"]),
         ("recipe r { ¦", ["batch", "optimizer"], ["conv"]),
+        ("experiment e { ¦", ["network", "recipe", "seed"], ["conv"]),
+        ("experiment e { network = ¦", ["other"], ["conv", "b"]),
+        ("network n(u: block(wide: int)) { u(¦", ["wide="], ["kernel="]),
         ("# conv ¦", [], ["conv", "block"]),
         ("use ¦", ["std", "lib"], ["conv"]),
         ("use .¦", ["lib"], ["std"]),
@@ -537,7 +562,7 @@ def test_a_call_shows_its_signature(project: Project) -> None:
     analysis = project.open(text.replace("¦", ""))
     shown = completion.signature_help(analysis, text.index("¦"))
     assert shown is not None
-    assert shown.signatures[0].label.startswith("conv2d(kernel: size, out: int? = none")
+    assert shown.signatures[0].label.startswith("conv(kernel: size, out: int? = none")
     assert shown.active_parameter == 1
 
 
@@ -609,6 +634,7 @@ def test_a_fix_is_a_code_action(project: Project) -> None:
     everywhere = Span(analysis.source, 0, len(text))
     (action,) = findings.actions(analysis, everywhere, [], POSITIONS)
     assert action.kind == lsp.CodeActionKind.QuickFix
+    assert action.is_preferred is (analysis.findings[0].help.sure)  # type: ignore[union-attr]
     ((uri, (edit,)),) = action.edit.changes.items()
     assert uri.endswith("x.rnet")
     assert edit.new_text == "conv"
@@ -629,6 +655,9 @@ def test_a_range_is_formatted_alone(project: Project) -> None:
     within = lsp.Range(lsp.Position(14, 0), lsp.Position(15, 0))
     (edit,) = formatting.format_edits(Source("x", text), POSITIONS, within)
     assert edit.new_text == "  gap -> flatten -> fc: linear(classes)\n"
+    within = lsp.Range(lsp.Position(3, 0), lsp.Position(4, 3))
+    (edit,) = formatting.format_edits(Source("x", text), POSITIONS, within)
+    assert edit.new_text == "  let inner = width // 2\n"
 
 
 def test_a_text_that_cannot_be_parsed_is_not_formatted() -> None:

@@ -11,10 +11,10 @@ from lsprotocol import types as lsp
 from resnetc import resources
 from resnetc.highlighting import words
 from resnetc.lang import syntax as s
-from resnetc.lang.bind import signature
 from resnetc.lang.builtins import FUNCTIONS
 from resnetc.lang.expectations import KEYS
 from resnetc.lang.modules import Definition, Module
+from resnetc.lang.sections import SCHEMAS
 from resnetc.lang.structures import STRUCTURES
 from resnetc.lang.values import TYPES
 from resnetc.lsp.analysis import Analysis
@@ -23,7 +23,7 @@ from resnetc.lsp.docs import BUILTINS, doc_of
 from resnetc.lsp.documents import Documents
 from resnetc.lsp.hover import headline, stands_for
 from resnetc.lsp.symbols import declared, signature_of
-from resnetc.recipes import DATA_SETS, WORDS, Recipe
+from resnetc.recipes import DATA_SETS, WORDS
 
 _ATTRIBUTES = {
     "channels": "channels of a tensor",
@@ -33,8 +33,12 @@ _ATTRIBUTES = {
 }
 _PLACEABLE = (s.Primitive, s.Block, s.Ambient)
 _HAVE_VALUES = (*_PLACEABLE, s.Const, s.Function, s.Shortcut)
-_NETWORKS = (s.Network, s.Variant)
-_RECIPES = (s.Recipe, s.RecipeVariant)
+_SECTIONS: dict[str, tuple[type[s.Decl], ...]] = {
+    "network": (s.Network, s.Variant),
+    "recipe": (s.Recipe, s.RecipeVariant),
+    "experiment": (s.Experiment, s.ExperimentVariant),
+    "deploy": (s.Deploy, s.DeployVariant),
+}
 _NEAR, _OWN, _LIBRARY, _WORDS = "0", "1", "2", "3"
 """Order of what is offered: arguments and locals, the file's, the standard library's, keywords."""
 
@@ -72,7 +76,7 @@ def _names(analysis: Analysis, at: Cursor) -> Iterator[lsp.CompletionItem]:
         yield from _placeable(analysis, at)
     elif "FLOAT" in follows and "NAME" in follows:
         if call is not None and at.previous in ("(", ","):
-            yield from _arguments(analysis, call)
+            yield from _arguments(analysis, at, call)
         yield from _typed(analysis, at, call)
         yield from _values(analysis, at)
     elif "OUTPUT" in follows and "NAME" in follows:
@@ -94,9 +98,9 @@ def _placeable(analysis: Analysis, at: Cursor) -> Iterator[lsp.CompletionItem]:
 
 def _values(analysis: Analysis, at: Cursor) -> Iterator[lsp.CompletionItem]:
     """What has a value in an expression."""
-    if _texts(at)[:1] in (["network"], ["recipe"]) and at.previous == "=" and len(at.tokens) == 3:
-        networks = at.tokens[0].text == "network"
-        yield from _declared(analysis.module, _NETWORKS if networks else _RECIPES)
+    base = _base_kinds(at)
+    if base is not None:
+        yield from _declared(analysis.module, base)
         return
     for name in at.locals():
         yield _item(name, lsp.CompletionItemKind.Variable, "value", order=_NEAR)
@@ -110,26 +114,37 @@ def _values(analysis: Analysis, at: Cursor) -> Iterator[lsp.CompletionItem]:
     yield from _declared(analysis.module, _HAVE_VALUES)
 
 
-def _arguments(analysis: Analysis, call: CallAt) -> Iterator[lsp.CompletionItem]:
+def _base_kinds(at: Cursor) -> tuple[type[s.Decl], ...] | None:
+    """Where only declarations of a kind can stand: what is derived from, what a section names."""
+    if len(at.tokens) == 3 and at.previous == "=":
+        return _SECTIONS.get(at.tokens[0].text)
+    if at.settings_of() in ("experiment", "deploy"):
+        return _SECTIONS.get(at.argument() or "")
+    return None
+
+
+def _arguments(analysis: Analysis, at: Cursor, call: CallAt) -> Iterator[lsp.CompletionItem]:
     """`name=` of the parameters that a call leaves open."""
-    for param in open_parameters(analysis.module, call):
+    for param in _open(_called(analysis, at, call), call):
         kind = lsp.CompletionItemKind.Field
         item = _item(f"{param.name}=", kind, _one_line(param), order=_NEAR)
         item.filter_text = param.name
         yield item
 
 
-def open_parameters(module: Module, call: CallAt) -> list[s.Param]:
-    """The parameters of what is called that have not been given."""
-    template = _called(module, call)
-    if template is None or not isinstance(template.decl, s.Callable):
-        return []
-    params = [p for p in template.decl.params if p.name not in call.given]
-    return params[call.positional :]
+def _open(params: tuple[s.Param, ...], call: CallAt) -> list[s.Param]:
+    """The parameters that a call leaves open."""
+    return [param for param in params if param.name not in call.given][call.positional :]
 
 
-def _called(module: Module, call: CallAt) -> Definition | None:
-    return signature_of(module.names.get(call.callee))
+def _called(analysis: Analysis, at: Cursor, call: CallAt) -> tuple[s.Param, ...]:
+    """The parameters of what is called; of a parameter, those that its type demands."""
+    local = next((param for param in at.parameters() if param.name == call.callee), None)
+    if local is not None:
+        return local.type.params or ()
+    template = signature_of(analysis.module.names.get(call.callee))
+    known = template is not None and isinstance(template.decl, s.Callable)
+    return template.decl.params if known else ()  # type: ignore[union-attr]
 
 
 def _parameter(analysis: Analysis, at: Cursor, call: CallAt | None) -> s.Param | None:
@@ -137,12 +152,10 @@ def _parameter(analysis: Analysis, at: Cursor, call: CallAt | None) -> s.Param |
     if call is None:
         return None
     name = at.argument()
-    template = _called(analysis.module, call)
-    if template is None or not isinstance(template.decl, s.Callable):
-        return None
+    params = _called(analysis, at, call)
     if name is not None:
-        return next((p for p in template.decl.params if p.name == name), None)
-    return next(iter(open_parameters(analysis.module, call)), None)
+        return next((param for param in params if param.name == name), None)
+    return next(iter(_open(params, call)), None)
 
 
 def _typed(analysis: Analysis, at: Cursor, call: CallAt | None) -> Iterator[lsp.CompletionItem]:
@@ -166,8 +179,8 @@ def _keys(analysis: Analysis, at: Cursor) -> Iterator[lsp.CompletionItem]:
     """Keys of `key = value`: ambients, a network's parameters, what a section knows."""
     where = at.settings_of()
     kind = lsp.CompletionItemKind.Property
-    if where == "recipe":
-        for field in dataclasses.fields(Recipe):
+    if where in SCHEMAS:
+        for field in dataclasses.fields(SCHEMAS[where]):
             yield _item(field.name, kind, str(field.type), order=_NEAR)
     elif where == "expect":
         for name in KEYS:
@@ -279,16 +292,17 @@ def _item(
 
 def signature_help(analysis: Analysis, offset: int) -> lsp.SignatureHelp | None:
     """The signature of the call that the cursor is in, with the parameter that comes next."""
-    at, module = cursor(analysis.source, offset), analysis.module
+    at = cursor(analysis.source, offset)
     call = None if at.in_comment else at.call()
-    template = _called(module, call) if call is not None else None
-    if call is None or template is None or not isinstance(template.decl, s.Callable):
+    params = _called(analysis, at, call) if call is not None else ()
+    if call is None or not params:
         return None
-    params = template.decl.params
-    name = at.argument()
-    rest = open_parameters(module, call)
-    active = name or (rest[0].name if rest else None)
-    number = next((i for i, p in enumerate(params) if p.name == active), None)
-    shown = [lsp.ParameterInformation(_one_line(param)) for param in params]
-    known = lsp.SignatureInformation(signature(template.decl), parameters=shown)
+    rest = _open(params, call)
+    active = at.argument() or (rest[0].name if rest else None)
+    number = next((i for i, param in enumerate(params) if param.name == active), None)
+    shown = [_one_line(param) for param in params]
+    known = lsp.SignatureInformation(
+        f"{call.callee}({', '.join(shown)})",
+        parameters=[lsp.ParameterInformation(text) for text in shown],
+    )
     return lsp.SignatureHelp([known], 0, number)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass
 from itertools import pairwise
 
-from resnetc.diagnostics import Source, Span
+from resnetc.diagnostics import CompileError, Source, Span
+from resnetc.lang import syntax as s
 from resnetc.lang.accepts import Follows, what_follows
-from resnetc.lang.parser import keywords
+from resnetc.lang.parser import keywords, parse
 from resnetc.lang.scan import CLOSERS, spans
 
 MAX_READ = 20_000
@@ -103,6 +105,21 @@ class Cursor:
             elif depth == 0 and text in _LISTS:
                 return text
         return None
+
+    def parameters(self) -> tuple[s.Param, ...]:
+        """The parameters of the declaration that the cursor is in the body of."""
+        depth = 0
+        for token in self.tokens:
+            if token.text == "{" and depth == 0:
+                source = token.source
+                head = Source(source.name, source.text[self.tokens[0].start : token.end] + "}")
+                with contextlib.suppress(CompileError):
+                    decls = parse(head).decls
+                    if decls and isinstance(decls[0], s.Callable):
+                        return decls[0].params
+                return ()
+            depth += (token.text in CLOSERS) - (token.text in CLOSERS.values())
+        return ()
 
     def locals(self) -> list[str]:
         """Names bound before the cursor, in the bodies that are still open."""

@@ -55,13 +55,12 @@ def told(row: Placed) -> str:
 
 
 def _row_ends(source: Source, rows: dict[Place, Placed]) -> dict[int, Placed]:
-    """Of every line on which steps end, the last step's end; of steps that end together, the
-    outermost, whose shape is what flows on."""
+    """Of every line on which steps end, the last step's end."""
     last: dict[int, tuple[Place, Placed]] = {}
     for place, row in rows.items():
         line, _ = source.position(place[1])
         known = last.get(line)
-        if known is None or (place[1], -place[0]) > (known[0][1], -known[0][0]):
+        if known is None or place[1] > known[0][1]:
             last[line] = place, row
     return {place[1]: row for place, row in last.values()}
 

@@ -55,7 +55,7 @@ def headline(symbol: Symbol) -> str:
         return f"{kind} {signature(decl)}"
     if isinstance(decl, s.Const | s.Ambient):
         return " ".join(decl.span.text.split())
-    if isinstance(decl, s.Variant | s.RecipeVariant):
+    if isinstance(decl, s.Variant | s.SectionVariant):
         return f"{kind} {decl.name} = {' '.join(decl.derivation.span.text.split())}"
     return f"{kind} {decl.name}"
 

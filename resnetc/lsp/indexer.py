@@ -22,10 +22,11 @@ from resnetc.lsp.symbols import (
     Symbol,
     Visible,
     builtin,
+    callee_parameter,
     declared,
     named_between,
+    nested_parameter,
     parameter,
-    signature_of,
 )
 
 IMPLICIT = frozenset({"input", "output", "here", "stride", "changed", "index", "first", "last"})
@@ -66,7 +67,6 @@ class _Indexer:
         self.occurrences: list[Occurrence] = []
         self.visible: list[Visible] = []
         self.steps: list[s.Step] = []
-        self.calls: list[tuple[Span, Definition | None]] = []
         self.aliases: dict[str, Symbol] = {}
         self.owner = ""
         self._by_type: dict[type, Callable[[Any, _Scope], None]] = {
@@ -89,7 +89,7 @@ class _Indexer:
                 self._import(name)
         for decl in self.module.file.decls:
             self._declaration(decl)
-        return Index(self.module, self.occurrences, self.visible, self.steps, self.calls)
+        return Index(self.module, self.occurrences, self.visible, self.steps)
 
     # ---- the top of the file
 
@@ -120,7 +120,7 @@ class _Indexer:
         elif isinstance(decl, s.Network | s.Block):
             for statement in decl.body.statements:
                 self._walk(statement, scope)
-        elif isinstance(decl, s.Variant | s.RecipeVariant):
+        elif isinstance(decl, s.Variant | s.SectionVariant):
             self._derivation(decl, own, scope)
         else:
             for node in children(decl):
@@ -132,23 +132,30 @@ class _Indexer:
         assert symbol.span is not None
         self._note(symbol.span, symbol, defines=True)
         self._bind(scope, symbol, param.span.end)
-        self._walk(param.type, _Scope(param.span.end))
+        self._type(decl, param.type)
         self._walk(param.default, scope)
 
+    def _type(self, decl: s.Callable, type_: s.TypeExpr) -> None:
+        """The parameters that a type demands of a block are names of their own."""
+        for demanded in type_.params or ():
+            own = nested_parameter(self.path, decl.name, demanded)
+            assert own.span is not None
+            self._note(own.span, own, defines=True)
+            self._walk(demanded.default, _Scope(demanded.span.end))
+
     def _derivation(
-        self, decl: s.Variant | s.RecipeVariant, own: Definition, scope: _Scope
+        self, decl: s.Variant | s.SectionVariant, own: Definition, scope: _Scope
     ) -> None:
         self._walk(decl.derivation.base, scope)
-        template = signature_of(own)
         for setting in decl.derivation.settings:
-            self._setting(setting, template, scope)
+            self._setting(setting, declared(own), scope)
             self._walk(setting.value, scope)
         for fact in decl.facts if isinstance(decl, s.Variant) else ():
             self._walk(fact, scope)
 
-    def _setting(self, setting: s.Setting, template: Definition | None, scope: _Scope) -> None:
+    def _setting(self, setting: s.Setting, network: Symbol | None, scope: _Scope) -> None:
         """`with name = value`: a parameter of the template, else an ambient."""
-        found = _parameter_of(template, setting.name)
+        found = callee_parameter(network, setting.name)
         definition = self.module.names.get(setting.name)
         if found is None and definition is not None and isinstance(definition.decl, s.Ambient):
             found = declared(definition)
@@ -296,7 +303,7 @@ class _Indexer:
         symbol = builtin(call.name) if structure else self._resolve(call.name, scope)
         if symbol is not None:
             self._note(call.name_span, symbol)
-        self._arguments(call.args, symbol, call.span, scope)
+        self._arguments(call.args, symbol, scope)
         self._walk(call.body, scope)
         for branch in call.branches or ():
             self._walk(branch, scope)
@@ -306,19 +313,14 @@ class _Indexer:
         symbol = None
         if isinstance(expr.callee, s.Name):
             symbol = self._resolve(expr.callee.name, scope)
-        self._arguments(expr.args, symbol, expr.span, scope)
+        self._arguments(expr.args, symbol, scope)
 
-    def _arguments(
-        self, args: tuple[s.Arg, ...], callee: Symbol | None, span: Span, scope: _Scope
-    ) -> None:
-        template = signature_of(callee.meant.definition) if callee else None
-        self.calls.append((span, template))
+    def _arguments(self, args: tuple[s.Arg, ...], callee: Symbol | None, scope: _Scope) -> None:
         for arg in args:
-            if arg.name is not None:
-                found = _parameter_of(template, arg.name)
-                where = Span(arg.span.source, arg.span.start, arg.span.start + len(arg.name))
-                if found is not None:
-                    self._note(where, found)
+            found = callee_parameter(callee, arg.name) if arg.name is not None else None
+            if found is not None:
+                name = Span(arg.span.source, arg.span.start, arg.span.start + len(found.name))
+                self._note(name, found)
             self._walk(arg.value, scope)
 
     # ---- notes
@@ -329,14 +331,6 @@ class _Indexer:
     def _bind(self, scope: _Scope, symbol: Symbol, seen: int) -> None:
         scope.names[symbol.name] = symbol
         self.visible.append(Visible(seen, scope.end, symbol))
-
-
-def _parameter_of(definition: Definition | None, name: str) -> Symbol | None:
-    if definition is None or not isinstance(definition.decl, s.Callable):
-        return None
-    decl = definition.decl
-    found = next((p for p in decl.params if p.name == name), None)
-    return parameter(definition.home, decl, found) if found is not None else None
 
 
 def children(node: object) -> Iterator[object]:

@@ -99,8 +99,6 @@ class Index:
     occurrences: list[Occurrence]
     visible: list[Visible]
     steps: list[s.Step]
-    calls: list[tuple[Span, Definition | None]]
-    """Every call with its arguments, and what it calls where that is known from the text."""
 
     def __post_init__(self) -> None:
         self.occurrences.sort(key=lambda o: (o.span.start, o.span.end))
@@ -134,19 +132,34 @@ def declared(definition: Definition) -> Symbol:
 
 def parameter(home: Module, decl: s.Callable, param: s.Param) -> Symbol:
     """The symbol of a declaration's parameter."""
-    span = Span(param.span.source, param.span.start, param.span.start + len(param.name))
-    path = home.path.resolve()
     fixed = isinstance(decl, s.Primitive)
+    return nested_parameter(home.path.resolve(), decl.name, param, fixed=fixed)
+
+
+def nested_parameter(path: Path, owner: str, param: s.Param, *, fixed: bool = False) -> Symbol:
+    """The symbol of a parameter by the name of what it belongs to."""
+    start = param.span.start
+    span = Span(param.span.source, start, start + len(param.name))
     return Symbol(
-        Kind.PARAMETER,
-        param.name,
-        path,
-        span.start,
-        span,
-        param=param,
-        owner=decl.name,
-        fixed=fixed,
+        Kind.PARAMETER, param.name, path, start, span, param=param, owner=owner, fixed=fixed
     )
+
+
+def callee_parameter(callee: Symbol | None, name: str) -> Symbol | None:
+    """The parameter that `name=` gives in a call, where the text tells: of what is called, or of
+    the signature that a parameter's type demands of it."""
+    if callee is None:
+        return None
+    callee = callee.meant
+    demanded = callee.param.type.params if callee.param is not None else None
+    if demanded is not None and callee.path is not None:
+        found = next((param for param in demanded if param.name == name), None)
+        return nested_parameter(callee.path, callee.owner, found) if found is not None else None
+    template = signature_of(callee.definition)
+    if template is None or not isinstance(template.decl, s.Callable):
+        return None
+    found = next((param for param in template.decl.params if param.name == name), None)
+    return parameter(template.home, template.decl, found) if found is not None else None
 
 
 def builtin(name: str) -> Symbol:
@@ -166,7 +179,7 @@ def signature_of(definition: Definition | None, depth: int = 0) -> Definition | 
         return definition
     if isinstance(decl, s.Ambient | s.Const):
         base: s.Expr = decl.value
-    elif isinstance(decl, s.Variant | s.RecipeVariant):
+    elif isinstance(decl, s.Variant | s.SectionVariant):
         base = decl.derivation.base
     else:
         return None
