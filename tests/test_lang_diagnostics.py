@@ -75,6 +75,19 @@ def findings(reference: str) -> tuple[Diagnostic, ...]:
         return error.diagnostics
 
 
+def without_library_lines(text: str) -> str:
+    """The text without the line numbers of the standard library, which move when it grows."""
+    inside, lines = False, []
+    for line in text.splitlines(keepends=True):
+        if re.match(r" *(?:-->|:::) |error|warning", line):
+            inside = "specs/std/" in line
+            line = re.sub(r"(specs/std/\S+?):\d+:", r"\1:N:", line)
+        elif inside:
+            line = re.sub(r"^ *\d+(?= \|)", lambda match: "N".rjust(len(match[0])), line)
+        lines.append(line)
+    return "".join(lines)
+
+
 @pytest.mark.parametrize("name", [*STORED, *GENERATED])
 def test_a_mistake_is_rendered_as_its_golden_says(
     name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -84,7 +97,7 @@ def test_a_mistake_is_rendered_as_its_golden_says(
     found = findings(reference)
     assert found, "there is no mistake in this case"
     assert name[:5] in {diagnostic.code for diagnostic in found}
-    text = "\n\n".join(render(diagnostic) for diagnostic in found) + "\n"
+    text = without_library_lines("\n\n".join(map(render, found)) + "\n")
     golden = CASES / f"{name}.txt"
     if request.config.getoption("--update-golden"):
         golden.write_text(text, encoding="utf-8")
