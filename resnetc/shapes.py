@@ -15,17 +15,30 @@ Size = tuple[int, int]
 
 
 class DType(Enum):
-    """Element types a graph can hold; the value is numpy's name (`bfloat16` is ml_dtypes')."""
+    """Element types a graph can hold; the value is numpy's name (`bfloat16` and `float8_e4m3fn`
+    are ml_dtypes')."""
 
     F32 = "float32"
     F16 = "float16"
     BF16 = "bfloat16"
     F64 = "float64"
     I64 = "int64"
+    I32 = "int32"
+    I8 = "int8"
+    U8 = "uint8"
+    F8 = "float8_e4m3fn"
 
     @property
     def bytes(self) -> int:
-        return {"float32": 4, "float16": 2, "bfloat16": 2, "float64": 8, "int64": 8}[self.value]
+        return _BYTES[self]
+
+
+_BYTES = {
+    **dict.fromkeys((DType.F64, DType.I64), 8),
+    **dict.fromkeys((DType.F32, DType.I32), 4),
+    **dict.fromkeys((DType.F16, DType.BF16), 2),
+    **dict.fromkeys((DType.I8, DType.U8, DType.F8), 1),
+}
 
 
 @dataclass(frozen=True, slots=True)

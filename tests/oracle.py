@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from resnetc.ir import Graph, Node
 from resnetc.ops import Role
+from resnetc.shapes import DType
 
 # These tensors are tiny: handing them to a second thread costs a thousand times the arithmetic.
 torch.set_num_threads(1)
@@ -39,6 +40,14 @@ def _apply(
     match op.name:
         case "input" | "identity" | "dropout" | "drop_path" | "cast":
             return x
+        case "quantize" if op.to is DType.F8:
+            scaled = (x / op.scale).clamp(-448, 448)
+            return scaled.float().to(torch.float8_e4m3fn).double()
+        case "quantize":
+            low, high = {DType.I8: (-128, 127), DType.U8: (0, 255)}[op.to]
+            return ((x / op.scale).round() + op.zero_point).clamp(low, high)
+        case "dequantize":
+            return (x - op.zero_point) * op.scale
         case "conv2d":
             bias = held.get(Role.BIAS)
             return F.conv2d(x, held[Role.WEIGHT], bias, op.stride, op.pad, op.dilation, op.groups)

@@ -174,7 +174,8 @@ def test_every_opset(net: Graph, weights: dict[str, np.ndarray], opset: int) -> 
         ({"opset": 12}, "opset 12 is not supported: choose 13 to"),
         ({"opset": NEWEST_OPSET + 1}, "is not supported: choose 13 to"),
         ({"opset": 21, "precision": "bf16"}, "bf16 needs opset 22 or later"),
-        ({"precision": "fp8"}, "there is no precision 'fp8'; choose one of fp32, fp16, bf16"),
+        ({"precision": "fp4"}, "there is no precision 'fp4'; choose one of fp32, fp16, bf16, int8"),
+        ({"precision": "int8"}, "int8 needs the ranges of activations"),
         ({"batch": 0}, "the batch must be at least 1, not 0"),
     ],
 )

@@ -61,6 +61,8 @@ from resnetc.ops import (
     Upsample,
     WsConv2d,
 )
+from resnetc.passes import lower_for_inference, sensitive
+from resnetc.shapes import DType
 
 
 def session(data: bytes) -> ort.InferenceSession:
@@ -269,8 +271,11 @@ def test_op_in_bf16_passes_the_full_check(case: str) -> None:
     onnx.checker.check_model(model, full_check=True)
     # Factors of a resize are float in every precision.
     numbers = [i for i in model.graph.initializer if not i.name.endswith(".scales")]
-    held = {i.data_type for i in numbers} - {onnx.TensorProto.INT64}
-    assert held <= {onnx.TensorProto.BFLOAT16}
+    wide = sensitive(lower_for_inference(graph).graph, DType.BF16)
+    for each in numbers:
+        owner = each.name.rpartition(".")[0]
+        expected = onnx.TensorProto.FLOAT if owner in wide else onnx.TensorProto.BFLOAT16
+        assert each.data_type in (expected, onnx.TensorProto.INT64)
 
 
 NEW_FORMS = (13, 17, 20, 21, NEWEST_OPSET)
@@ -295,9 +300,45 @@ def test_statistics_of_large_numbers_keep_within_half_precision(op: type[Op], op
     assert_agrees(graph, OnnxOptions(precision="fp16", opset=opset), tolerance=4e-3)
 
 
+def sliced(*bounds: tuple[int, int]) -> Callable[[], Graph]:
+    """Slices of one map of 4 channels, each an output, and one joined again."""
+
+    def build() -> Graph:
+        b = Builder()
+        x = b.add(Relu, "relu", b.input(4, 3, 2))
+        parts = {
+            f"part{i}": b.add(SliceChannels, f"s{i}", x, start=start, stop=stop)
+            for i, (start, stop) in enumerate(bounds)
+        }
+        return b.graph(**parts, joined=b.add(Concat, "concat", *parts.values()))
+
+    return build
+
+
+@pytest.mark.parametrize(
+    ("bounds", "form"),
+    [
+        ([(0, 1), (1, 4)], ["Split"]),
+        ([(2, 4), (0, 1), (1, 2)], ["Split"]),
+        ([(0, 2), (2, 3)], ["Slice", "Slice"]),
+        ([(0, 3), (1, 4)], ["Slice", "Slice"]),
+        ([(0, 2), (0, 2), (2, 4)], ["Slice", "Slice", "Slice"]),
+        ([(1, 4)], ["Slice"]),
+    ],
+)
+def test_slices_that_make_up_the_whole_are_a_split(
+    bounds: list[tuple[int, int]], form: list[str]
+) -> None:
+    graph = sliced(*bounds)()
+    assert [kind for kind in kinds(graph) if kind.startswith("S")] == form
+    assert_agrees(graph, OnnxOptions())
+    assert_agrees(graph, OnnxOptions(precision="fp16", opset=13), tolerance=4e-3)
+
+
 def test_every_op_has_a_case() -> None:
     tested = {node.op.name for build in CASES.values() for node in build()}
-    made_by_passes = {"cast", "channel_affine"}  # reached in half precision and by folding
+    # Reached in half precision, by folding and in eight bits (test_quantize.py).
+    made_by_passes = {"cast", "channel_affine", "quantize", "dequantize"}
     assert tested | made_by_passes == set(OPS)
 
 

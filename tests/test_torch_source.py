@@ -30,7 +30,6 @@ from resnetc.ops import (
     Add,
     AvgPool,
     BatchNorm,
-    Cast,
     ChannelAffine,
     Concat,
     Conv2d,
@@ -48,7 +47,6 @@ from resnetc.ops import (
 )
 from resnetc.passes import lower_for_inference
 from resnetc.recipes import HeNormal
-from resnetc.shapes import DType
 
 THREE = (3, 3)
 
@@ -493,14 +491,6 @@ def test_a_module_leaves_its_callers_tensor_alone() -> None:
 
 
 # ------------------------------------------------------------------------------------ refusals
-
-
-def test_casts_are_refused() -> None:
-    network = Network("net")
-    x = network.root.input(2, 4, 4)
-    x = network.root.layer(Cast, x, to=DType.F16)
-    with pytest.raises(UsageError, match="autocast"):
-        emit_source(network.graph(y=x))
 
 
 def test_a_label_that_torch_cannot_bear_is_refused() -> None:

@@ -235,6 +235,47 @@ class GraphEditor:
         self._next += 1
         return self._put(node, new)
 
+    def value(self, old_id: NodeId) -> NodeId:
+        """What stands, in the new graph, for an old node."""
+        return self._value[old_id]
+
+    def derive(self, near: Node, operand: NodeId, op: Op, name: str) -> NodeId:
+        """A new node that reads a value of the new graph; who reads it is told by `place`."""
+        self.changed = True
+        read = self._nodes[operand]
+        new = Node(
+            self._next,
+            name,
+            op,
+            (operand,),
+            op.result(read.type),
+            scope=near.scope,
+            span=near.span,
+        )
+        self._next += 1
+        self._nodes[new.id] = new
+        return new.id
+
+    def place(
+        self,
+        node: Node,
+        inputs: tuple[NodeId, ...],
+        op: Op | None = None,
+        parameters: tuple[Parameter, ...] | None = None,
+    ) -> Node:
+        """Carry a node over with operands that are values of the new graph, and perhaps another op
+        or other parameters."""
+        made = replace(
+            node,
+            op=node.op if op is None else op,
+            inputs=inputs,
+            parameters=node.parameters if parameters is None else parameters,
+        )
+        made = replace(made, type=made.op.result(*(self._nodes[i].type for i in inputs)))
+        plain = tuple(self._value[operand] for operand in node.inputs)
+        self.changed = self.changed or made != replace(node, inputs=plain)
+        return self._put(node, made)
+
     def _put(self, old: Node, new: Node) -> Node:
         self._nodes[new.id] = new
         self._value[old.id] = new.id

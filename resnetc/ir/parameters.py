@@ -214,6 +214,8 @@ class Parameter:
         with np.errstate(over="ignore", invalid="ignore"):
             exact = self.value.evaluate(weights)
             array = np.asarray(exact, numpy_dtype(self.type.dtype), order="C")
+        if array.dtype.kind in "iu":
+            return array
         if not np.isfinite(array).all() and self._sources_are_finite(weights):
             largest = float(np.abs(exact).max())
             limit = "65504" if self.type.dtype is DType.F16 else "3.4e38"
@@ -229,13 +231,13 @@ class Parameter:
 
 
 def numpy_dtype(dtype: DType) -> np.dtype:
-    """numpy's dtype; bfloat16 is ml_dtypes'."""
+    """numpy's dtype; bfloat16 and float8 are ml_dtypes'."""
     import numpy as np
 
-    if dtype is DType.BF16:
+    if dtype in (DType.BF16, DType.F8):
         import ml_dtypes
 
-        bfloat16: np.dtype = np.dtype(ml_dtypes.bfloat16)
-        return bfloat16
+        lent: np.dtype = np.dtype(getattr(ml_dtypes, dtype.value))
+        return lent
     named: np.dtype = np.dtype(dtype.value)
     return named

@@ -14,19 +14,25 @@ _TRAINING = frozenset({"dropout", "drop_path", "identity", "ws_conv2d"})
 """What a graph for inference does without."""
 
 
+_EIGHT_BITS = frozenset({"quantize", "dequantize"})
+"""What only a quantized graph holds."""
+
+
 class Stage(Enum):
     """How far a graph has come; the value holds the ops that are not legal there."""
 
-    SOURCE = frozenset({"cast", "channel_affine"})
+    SOURCE = frozenset({"cast", "channel_affine"}) | _EIGHT_BITS
     """As lowered from a spec."""
-    INFERENCE = _TRAINING | {"channel_affine", "cast"}
+    INFERENCE = _TRAINING | _EIGHT_BITS | {"channel_affine", "cast"}
     """Without what matters in training only."""
-    FOLDED = _TRAINING | {"batchnorm", "cast"}
+    FOLDED = _TRAINING | _EIGHT_BITS | {"batchnorm", "cast"}
     """Batch norms have become biases and scales."""
-    TYPED = _TRAINING | {"channel_affine"}
+    TYPED = _TRAINING | _EIGHT_BITS | {"channel_affine"}
     """Element types are chosen; batch norms are kept."""
-    FOLDED_TYPED = _TRAINING | {"batchnorm"}
+    FOLDED_TYPED = _TRAINING | _EIGHT_BITS | {"batchnorm"}
     """Element types are chosen, after folding."""
+    QUANTIZED = _TRAINING | {"batchnorm"}
+    """Layers compute with numbers of eight bits, between `quantize` and `dequantize`."""
 
 
 def verify(graph: Graph, stage: Stage = Stage.SOURCE) -> None:

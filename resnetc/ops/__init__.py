@@ -45,6 +45,7 @@ from resnetc.ops.norm import (
     PixelLayerNorm,
 )
 from resnetc.ops.pool import AdaptiveAvgPool, AvgPool, BlurPool, GlobalAvgPool, MaxPool
+from resnetc.ops.quantize import Dequantize, Quantize
 
 PRIMITIVES: dict[str, type[Op]] = {
     op.name: op
@@ -92,6 +93,7 @@ OPS: dict[str, type[Op]] = {
     **PRIMITIVES,
     **MERGES,
     **{op.name: op for op in (Input, PixelLinear, PixelLayerNorm, Resize, ChannelAffine, Cast)},
+    **{op.name: op for op in (Quantize, Dequantize)},
 }
 
 __all__ = [
@@ -113,6 +115,7 @@ __all__ = [
     "Concat",
     "Conv2d",
     "ConvTranspose2d",
+    "Dequantize",
     "DropPath",
     "Dropout",
     "Flatten",
@@ -135,6 +138,7 @@ __all__ = [
     "ParameterSpec",
     "PixelLayerNorm",
     "PixelLinear",
+    "Quantize",
     "RadixSoftmax",
     "Relu",
     "Relu6",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resnetc.backends.onnx.files import write_external, write_inline
-from resnetc.backends.onnx.model import build_skeleton
+from resnetc.backends.onnx.model import build_skeleton, lowered_skeleton
 from resnetc.backends.onnx.options import OnnxOptions
 from resnetc.backends.onnx.wire import MESSAGE_LIMIT, WireModel
 from resnetc.backends.weights import fit_weights
@@ -22,7 +22,7 @@ from resnetc.ir import Graph
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["OnnxOptions", "model_bytes", "write_onnx"]
+__all__ = ["OnnxOptions", "lowered_bytes", "model_bytes", "write_onnx"]
 
 
 def write_onnx(
@@ -65,6 +65,21 @@ def model_bytes(
     _require_one_message(model)
     buffer = io.BytesIO()
     model.write(buffer, fit_weights(graph, weights))
+    return buffer.getvalue()
+
+
+def lowered_bytes(
+    lowered: Graph, weights: Mapping[str, np.ndarray], options: OnnxOptions | None = None
+) -> bytes:
+    """A graph that passes have made (of a stage after SOURCE) as an ONNX file, as it is.
+
+    `weights` are those of the network it was made from; of the options, the batch and the opset
+    are taken.
+    """
+    model = WireModel(lowered_skeleton(lowered, options or OnnxOptions(), {}))
+    _require_one_message(model)
+    buffer = io.BytesIO()
+    model.write(buffer, weights)
     return buffer.getvalue()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper
@@ -12,6 +12,7 @@ from resnetc.backends.onnx.options import DEFAULT_OPSET
 from resnetc.diagnostics import InternalError
 from resnetc.ir import Graph, Node, NodeId, Parameter
 from resnetc.ir.parameters import numpy_dtype
+from resnetc.ir.quantized import Dequantized
 from resnetc.ops import Op
 from resnetc.passes.base import unused_name
 from resnetc.shapes import DType, TensorType
@@ -24,6 +25,10 @@ ELEMENT_TYPES: Mapping[DType, int] = {
     DType.BF16: TensorProto.BFLOAT16,
     DType.F64: TensorProto.DOUBLE,
     DType.I64: TensorProto.INT64,
+    DType.I32: TensorProto.INT32,
+    DType.I8: TensorProto.INT8,
+    DType.U8: TensorProto.UINT8,
+    DType.F8: TensorProto.FLOAT8E4M3FN,
 }
 BATCH = "N"
 """Name of a dynamic batch."""
@@ -53,6 +58,7 @@ class Emission:
     constants: list[TensorProto] = field(default_factory=list)
     tensors: dict[NodeId, str] = field(default_factory=dict)
     _held: dict[str, Initializer] = field(default_factory=dict)
+    _floats: dict[str, str] = field(default_factory=dict)
     _taken: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -91,6 +97,28 @@ class Emission:
 
     def reshaped(self, parameter: Parameter, dims: tuple[int, ...]) -> str:
         """The name of a parameter that becomes an initializer, once however often it is used."""
+        if isinstance(parameter.value, Dequantized):
+            return self._dequantized(parameter, parameter.value, dims)
+        return self._initializer(parameter, dims)
+
+    def _dequantized(self, parameter: Parameter, value: Dequantized, dims: tuple[int, ...]) -> str:
+        """A parameter that is stored in eight bits, with its scales: dequantized where it is read,
+        once however often that is."""
+        if parameter.path in self._floats:
+            return self._floats[parameter.path]
+        levels = value.levels
+        kind = TensorType(parameter.type.shape, levels.dtype)
+        stored = replace(parameter, type=kind, value=levels)
+        rows = TensorType(parameter.type.shape[:1], parameter.type.dtype)
+        scales = replace(
+            parameter, path=self._fresh(f"{parameter.path}.scale"), type=rows, value=levels.scales
+        )
+        name = self._floats[parameter.path] = self._fresh(f"{parameter.path}.dequantized")
+        inputs = [self._initializer(stored, dims), self._initializer(scales, rows.shape)]
+        self.nodes.append(helper.make_node("DequantizeLinear", inputs, [name], name, axis=0))
+        return name
+
+    def _initializer(self, parameter: Parameter, dims: tuple[int, ...]) -> str:
         new = Initializer(parameter, dims)
         held = self._held.setdefault(parameter.path, new)
         if held is new:

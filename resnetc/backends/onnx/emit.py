@@ -8,7 +8,14 @@ from onnx import helper
 
 from resnetc.backends.base import complete_table
 from resnetc.backends.onnx.emission import Emission, Emitter, plain
-from resnetc.backends.onnx.emitters import activation, convolution, layout, normalization, pooling
+from resnetc.backends.onnx.emitters import (
+    activation,
+    convolution,
+    layout,
+    normalization,
+    pooling,
+    quantization,
+)
 from resnetc.backends.onnx.options import DEFAULT_OPSET
 from resnetc.diagnostics import InternalError
 from resnetc.ir import Graph
@@ -27,6 +34,7 @@ from resnetc.ops import (
     Concat,
     Conv2d,
     ConvTranspose2d,
+    Dequantize,
     Dropout,
     DropPath,
     Flatten,
@@ -47,6 +55,7 @@ from resnetc.ops import (
     PadChannels,
     PixelLayerNorm,
     PixelLinear,
+    Quantize,
     RadixSoftmax,
     Relu,
     Relu6,
@@ -124,6 +133,8 @@ EMITTERS: Mapping[type[Op], Emitter] = complete_table(
         SliceChannels: layout.slice_channels,
         ChannelShuffle: layout.channel_shuffle,
         Cast: layout.cast,
+        Quantize: quantization.quantize,
+        Dequantize: quantization.dequantize,
         Add: layout.chain("Add"),
         Mul: layout.chain("Mul"),
         Concat: plain("Concat", axis=1),

@@ -6,6 +6,7 @@ that has none: its parameters stand there as inputs with a type.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -38,7 +39,21 @@ def build_skeleton(
 
     `provenance` is added to the file's metadata, each key behind "resnetc.".
     """
-    lowered = lower_for_inference(graph, fold=options.fold, dtype=options.dtype).graph
+    plan = options.lowering
+    lowered = lower_for_inference(graph, fold=options.fold, plan=plan).graph
+    facts = {
+        "network": graph.name,
+        "graph_hash": graph.hash,
+        "precision": options.precision,
+        "precision_plan": json.dumps(plan.report(lowered)),
+        "version": __version__,
+        **(provenance or {}),
+    }
+    return lowered_skeleton(lowered, options, facts)
+
+
+def lowered_skeleton(lowered: Graph, options: OnnxOptions, facts: Mapping[str, str]) -> Skeleton:
+    """Emit a graph as it is, of a stage after SOURCE, and check what was emitted."""
     emission = emit(lowered, options.batch, options.version)
     model = helper.make_model(
         _graph_proto(emission),
@@ -47,13 +62,6 @@ def build_skeleton(
         opset_imports=[helper.make_opsetid("", options.version)],
         ir_version=helper.find_min_ir_version_for([helper.make_opsetid("", options.version)]),
     )
-    facts = {
-        "network": graph.name,
-        "graph_hash": graph.hash,
-        "precision": options.precision,
-        "version": __version__,
-        **(provenance or {}),
-    }
     model.metadata_props.extend(
         StringStringEntryProto(key=f"resnetc.{key}", value=value) for key, value in facts.items()
     )

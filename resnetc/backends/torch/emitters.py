@@ -25,6 +25,7 @@ from resnetc.ops import (
     Concat,
     Conv2d,
     ConvTranspose2d,
+    Dequantize,
     Dropout,
     DropPath,
     Flatten,
@@ -45,6 +46,7 @@ from resnetc.ops import (
     PadChannels,
     PixelLayerNorm,
     PixelLinear,
+    Quantize,
     RadixSoftmax,
     Relu,
     Relu6,
@@ -183,6 +185,16 @@ def _concat(operands: Expressions, arguments: Expressions) -> Expression:
     return Call("torch.cat", (ListOf(operands), Text("1")))
 
 
+def _dtype(op: Cast | Quantize | Dequantize, operand: TensorType) -> Value:
+    """An element type by torch's name."""
+    return op.to.value
+
+
+_EIGHT_BITS = (
+    _attribute("scale"),
+    _attribute("zero_point"),
+    Argument("dtype", _dtype, "dtype"),
+)
 _STRIDE = _attribute("stride", keyword="stride", default=1)
 _BIAS = _attribute("bias", keyword="bias", default=True)
 _CONVOLUTION = (
@@ -212,7 +224,6 @@ _WINDOW = (
 
 REFUSED: Mapping[type[Op], str] = {
     Input: "an input is an argument of `forward`, not a layer",
-    Cast: "a module's precision is its parameters': use `module.to(dtype)` or `torch.autocast`",
 }
 
 EMITTERS: Mapping[type[Op], Emitter] = complete_table(
@@ -327,6 +338,9 @@ EMITTERS: Mapping[type[Op], Emitter] = complete_table(
             ),
             _function("pad_channels"),
         ),
+        Cast: Emitter("Cast", (Argument("dtype", _dtype, "dtype"),), _function("cast")),
+        Quantize: Emitter("Quantize", _EIGHT_BITS, _function("quantize")),
+        Dequantize: Emitter("Dequantize", _EIGHT_BITS[:2], _function("dequantize")),
         Add: Emitter("", call=_chain("+")),
         Mul: Emitter("", call=_chain("*")),
         Concat: Emitter("", call=_concat),

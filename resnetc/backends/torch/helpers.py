@@ -116,8 +116,10 @@ def affine(
     elif scale != 1:
         x = x * scale
     if isinstance(shift, tuple):
-        return x + x.new_tensor(shift).view(axes)
-    return x + shift
+        x = x + x.new_tensor(shift).view(axes)
+    elif shift != 0:
+        x = x + shift
+    return x
 ''',
     "Affine": '''\
 class Affine(nn.Module):
@@ -132,6 +134,63 @@ class Affine(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return affine(x, self.scale, self.shift)
+''',
+    "cast": '''\
+def cast(x: Tensor, dtype: str) -> Tensor:
+    """x in another element type."""
+    return x.to(getattr(torch, dtype))
+''',
+    "Cast": '''\
+class Cast(nn.Module):
+    """`cast` as a layer."""
+
+    def __init__(self, dtype: str):
+        super().__init__()
+        self.dtype = dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(x, self.dtype)
+''',
+    "quantize": '''\
+def quantize(x: Tensor, scale: float, zero_point: int, dtype: str) -> Tensor:
+    """The numbers of eight bits that stand for x, held in floats: gradients pass the rounding."""
+    exact = x.float() / scale
+    if dtype == "float8_e4m3fn":
+        exact = exact.clamp(-448, 448)
+        return (exact + (exact.to(torch.float8_e4m3fn).float() - exact).detach()).to(x.dtype)
+    low, high = (-128, 127) if dtype == "int8" else (0, 255)
+    rounded = exact + (exact.round() - exact).detach()
+    return (rounded + zero_point).clamp(low, high).to(x.dtype)
+''',
+    "Quantize": '''\
+class Quantize(nn.Module):
+    """`quantize` as a layer."""
+
+    def __init__(self, scale: float, zero_point: int, dtype: str):
+        super().__init__()
+        self.scale = scale
+        self.zero_point = zero_point
+        self.dtype = dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        return quantize(x, self.scale, self.zero_point, self.dtype)
+''',
+    "dequantize": '''\
+def dequantize(x: Tensor, scale: float, zero_point: int) -> Tensor:
+    """What numbers of eight bits stand for."""
+    return ((x - zero_point).float() * scale).to(x.dtype)
+''',
+    "Dequantize": '''\
+class Dequantize(nn.Module):
+    """`dequantize` as a layer."""
+
+    def __init__(self, scale: float, zero_point: int):
+        super().__init__()
+        self.scale = scale
+        self.zero_point = zero_point
+
+    def forward(self, x: Tensor) -> Tensor:
+        return dequantize(x, self.scale, self.zero_point)
 ''',
     "SliceChannels": '''\
 class SliceChannels(nn.Module):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import graphlib
+import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import PurePath
 
@@ -20,8 +22,9 @@ from resnetc.backends.torch.tree import Module, module_tree
 from resnetc.backends.torch.values import Values
 from resnetc.backends.torch.variants import families
 from resnetc.ir import Graph
-from resnetc.ops import ChannelConv1d, ConvTranspose2d
+from resnetc.ops import ChannelConv1d, ChannelScale, ConvTranspose2d, Role
 from resnetc.recipes import HeNormal
+from resnetc.shapes import DType
 from resnetc.version import __version__
 
 Key = tuple[str, int]
@@ -33,8 +36,8 @@ def emit_source(graph: Graph, init: HeNormal | None = None) -> str:
     """The network as readable Python: a class for each block, one for the network, a factory.
 
     `state_dict` keys are the graph's parameter paths. Weights start as `init` says, by default
-    from He normal, fan in. Raises UsageError for a graph that holds casts, or a
-    label that torch cannot bear.
+    from He normal, fan in; layers have the element types of their parameters in the graph. Raises
+    UsageError for a label that torch cannot bear.
     """
     writer = _Writer(graph)
     classes = writer.classes()
@@ -190,12 +193,34 @@ class _Writer:
             yield "        initialise(self)"
 
     def factory_source(self, network: BlockClass) -> str:
-        """The function that makes the network."""
-        return (
-            f"def {factory_name(self.graph)}() -> {network.name}:\n"
-            f'    """{_one_line(self.graph.name)} with new weights."""\n'
-            f"    return {network.name}()\n"
-        )
+        """The function that makes the network, in the element types of the graph."""
+        lines = [
+            f"def {factory_name(self.graph)}() -> {network.name}:",
+            f'    """{_one_line(self.graph.name)} with new weights."""',
+        ]
+        types = _module_types(self.graph)
+        usual = Counter(types.values()).most_common(1)[0][0] if types else DType.F32
+        if set(types.values()) <= {DType.F32}:
+            lines.append(f"    return {network.name}()")
+        else:
+            lines.append(f"    network = {network.name}().to(torch.{usual.value})")
+            lines += [
+                f"    network.get_submodule({json.dumps(path)}).to(torch.{dtype.value})"
+                for path, dtype in types.items()
+                if dtype is not usual
+            ]
+            lines.append("    return network")
+        return "\n".join(lines) + "\n"
+
+
+def _module_types(graph: Graph) -> dict[str, DType]:
+    """The element type of each module that holds parameters, by path."""
+    return {
+        parameter.path.rpartition(".")[0]: parameter.type.dtype
+        for node in graph
+        for parameter in node.parameters
+        if parameter.role is not Role.COUNTER and not isinstance(node.op, ChannelScale)
+    }
 
 
 def _inner_first(root: Module) -> list[Module]:
