@@ -87,6 +87,19 @@ def _with_comma(arg: Span) -> Span:
     return Span(arg.source, arg.source.text.rindex(",", 0, arg.start), arg.end)
 
 
+def _left_out(arg: Span) -> Help | None:
+    """The advice to leave an argument out, with its comma or, where it is alone, its brackets."""
+    text = arg.source.text
+    before, after = text[: arg.start].rstrip(), text[arg.end :]
+    if before.endswith(","):
+        return Help("leave it out", _with_comma(arg), "", sure=False)
+    closing = len(after) - len(after.lstrip())
+    if before.endswith("(") and after[closing : closing + 1] == ")":
+        span = Span(arg.source, len(before) - 1, arg.end + closing + 1)
+        return Help("leave it out", span, "", sure=False)
+    return None
+
+
 def _put_first(arg: s.Arg, named: s.Arg) -> Help:
     """The advice to move a positional argument before the first named one."""
     start = Span(named.span.source, named.span.start, named.span.start)
@@ -104,7 +117,8 @@ def too_many(decl: s.Callable, argument: Bound) -> Problem:
     count = len(decl.params)
     some = f"{count} argument{'' if count == 1 else 's'}, not more" if count else "no arguments"
     message = f"`{decl.name}` takes {some}"
-    return Problem("E0205", message, argument.whole, notes=(signature(decl),))
+    advice = _left_out(argument.whole)
+    return Problem("E0205", message, argument.whole, help=advice, notes=(signature(decl),))
 
 
 def unknown_parameter(decl: s.Callable, name: str, span: Span) -> Problem:

@@ -16,7 +16,7 @@ from resnetc.lang.budget import room
 from resnetc.lang.convert import checked
 from resnetc.lang.evaluate import Env, Evaluator
 from resnetc.lang.expectations import Expectation
-from resnetc.lang.mending import as_parameter, culprit, without_setting
+from resnetc.lang.mending import as_parameter, begin_with_input, culprit, without_setting
 from resnetc.lang.mistake import Abandon, Mistake, Poisoned
 from resnetc.lang.observe import Observer
 from resnetc.lang.place import Placer
@@ -196,6 +196,10 @@ class Elaborator:
     def _report(self, mistake: Mistake, site: Site) -> None:
         done = isinstance(mistake, Abandon) and mistake.located
         found = mistake.diagnostic
+        decl = self.derived.template.decl
+        assert isinstance(decl, s.Network)
+        if found.code in ("E0410", "E0412") and found.help and not self.record.ops:
+            found = replace(found, help=begin_with_input(decl.body, found.help))
         self.findings.append(found if done else self._located(found, site))
 
     def _located(self, found: Diagnostic, site: Site) -> Diagnostic:

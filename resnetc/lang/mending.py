@@ -139,6 +139,15 @@ def with_projection(shortcut: Span, advice: Help | None) -> Help | None:
     return advice
 
 
+def begin_with_input(body: s.Body, advice: Help) -> Help:
+    """Give a network its input; its shape is the usual one of ImageNet."""
+    start = body.span.start + 1
+    inside = body.span.source.text[start : body.span.end - 1]
+    new = "\n  input 3x224x224" if "\n" in inside else " input 3x224x224 "
+    place = Span(body.span.source, start, start)
+    return Help(advice.text, place, new, sure=False)
+
+
 # ------------------------------------------------------------------------------------------ labels
 
 
