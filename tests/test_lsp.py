@@ -352,6 +352,11 @@ def test_a_signature_gives_its_calls_their_parameters(project: Project) -> None:
     assert "wide: int" in project.hover("wide=4")
 
 
+def test_a_layer_that_is_a_parameter_is_called_as_its_default(project: Project) -> None:
+    project.open("network n(c: layer = conv2d(bias=true)) { input 3x8x8 c(3x3, 4, stride=2) }\n")
+    assert "stride: size = 1" in project.hover("stride")
+
+
 def test_a_label_that_is_placed_again_is_found(project: Project) -> None:
     project.open("network n {\n  input 3x8x8\n  a: conv(3x3, 3)\n  reuse a\n}\n")
     assert project.defined("a\n}") == ("x.rnet", 3)
@@ -532,6 +537,7 @@ HEAD = 'block b(width: int, mode: "up" | "down" = "up") { conv(1x1, width) }\n'
         ("recipe r { ¦", ["batch", "optimizer"], ["conv"]),
         ("experiment e { ¦", ["network", "recipe", "seed"], ["conv"]),
         ("experiment e { network = ¦", ["other"], ["conv", "b"]),
+        ("network n(conv: layer = conv2d(bias=true)) { conv(3x3, ¦", ["out=", "pad="], []),
         ("network n(u: block(wide: int)) { u(¦", ["wide="], ["kernel="]),
         ("# conv ¦", [], ["conv", "block"]),
         ("use ¦", ["std", "lib"], ["conv"]),

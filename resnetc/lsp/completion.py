@@ -22,7 +22,7 @@ from resnetc.lsp.cursor import CallAt, Cursor, cursor
 from resnetc.lsp.docs import BUILTINS, doc_of
 from resnetc.lsp.documents import Documents
 from resnetc.lsp.hover import headline, stands_for
-from resnetc.lsp.symbols import declared, signature_of
+from resnetc.lsp.symbols import declared, signature_of, signature_of_value
 from resnetc.recipes import DATA_SETS, WORDS
 
 _ATTRIBUTES = {
@@ -138,11 +138,15 @@ def _open(params: tuple[s.Param, ...], call: CallAt) -> list[s.Param]:
 
 
 def _called(analysis: Analysis, at: Cursor, call: CallAt) -> tuple[s.Param, ...]:
-    """The parameters of what is called; of a parameter, those that its type demands."""
+    """The parameters of what is called; of a parameter, those that its type demands, or those of
+    what it is by default."""
     local = next((param for param in at.parameters() if param.name == call.callee), None)
+    if local is not None and local.type.params is not None:
+        return local.type.params
     if local is not None:
-        return local.type.params or ()
-    template = signature_of(analysis.module.names.get(call.callee))
+        template = signature_of_value(local.default, analysis.module)
+    else:
+        template = signature_of(analysis.module.names.get(call.callee))
     known = template is not None and isinstance(template.decl, s.Callable)
     return template.decl.params if known else ()  # type: ignore[union-attr]
 

@@ -155,7 +155,7 @@ class _Indexer:
 
     def _setting(self, setting: s.Setting, network: Symbol | None, scope: _Scope) -> None:
         """`with name = value`: a parameter of the template, else an ambient."""
-        found = callee_parameter(network, setting.name)
+        found = callee_parameter(network, setting.name, self.module)
         definition = self.module.names.get(setting.name)
         if found is None and definition is not None and isinstance(definition.decl, s.Ambient):
             found = declared(definition)
@@ -317,7 +317,9 @@ class _Indexer:
 
     def _arguments(self, args: tuple[s.Arg, ...], callee: Symbol | None, scope: _Scope) -> None:
         for arg in args:
-            found = callee_parameter(callee, arg.name) if arg.name is not None else None
+            found = (
+                callee_parameter(callee, arg.name, self.module) if arg.name is not None else None
+            )
             if found is not None:
                 name = Span(arg.span.source, arg.span.start, arg.span.start + len(found.name))
                 self._note(name, found)

@@ -145,9 +145,9 @@ def nested_parameter(path: Path, owner: str, param: s.Param, *, fixed: bool = Fa
     )
 
 
-def callee_parameter(callee: Symbol | None, name: str) -> Symbol | None:
-    """The parameter that `name=` gives in a call, where the text tells: of what is called, or of
-    the signature that a parameter's type demands of it."""
+def callee_parameter(callee: Symbol | None, name: str, home: Module) -> Symbol | None:
+    """The parameter that `name=` gives in a call of a file, where the text tells: of what is
+    called, of the signature that a parameter's type demands, of what it is by default."""
     if callee is None:
         return None
     callee = callee.meant
@@ -156,6 +156,8 @@ def callee_parameter(callee: Symbol | None, name: str) -> Symbol | None:
         found = next((param for param in demanded if param.name == name), None)
         return nested_parameter(callee.path, callee.owner, found) if found is not None else None
     template = signature_of(callee.definition)
+    if callee.param is not None:
+        template = signature_of_value(callee.param.default, home)
     if template is None or not isinstance(template.decl, s.Callable):
         return None
     found = next((param for param in template.decl.params if param.name == name), None)
@@ -174,20 +176,23 @@ def signature_of(definition: Definition | None, depth: int = 0) -> Definition | 
     """
     if definition is None or depth > 16:
         return None
-    decl, home = definition.decl, definition.home
+    decl = definition.decl
     if isinstance(decl, s.Callable):
         return definition
     if isinstance(decl, s.Ambient | s.Const):
-        base: s.Expr = decl.value
-    elif isinstance(decl, s.Variant | s.SectionVariant):
-        base = decl.derivation.base
-    else:
+        return signature_of_value(decl.value, definition.home, depth + 1)
+    if isinstance(decl, s.Variant | s.SectionVariant):
+        return signature_of_value(decl.derivation.base, definition.home, depth + 1)
+    return None
+
+
+def signature_of_value(value: s.Expr | None, home: Module, depth: int = 0) -> Definition | None:
+    """The declaration that an expression of a file names, perhaps with arguments bound."""
+    while isinstance(value, s.Apply):
+        value = value.callee
+    if not isinstance(value, s.Name):
         return None
-    while isinstance(base, s.Apply):
-        base = base.callee
-    if not isinstance(base, s.Name):
-        return None
-    return signature_of(home.names.get(base.name), depth + 1)
+    return signature_of(home.names.get(value.name), depth)
 
 
 def named_between(source: Source, start: int, end: int, names: tuple[str, ...]) -> Iterator[Span]:
