@@ -498,8 +498,20 @@ def test_rename_is_refused_where_a_file_that_imports_is_broken(project: Project)
 
 def test_rename_is_refused_where_the_result_would_be_wrong(project: Project) -> None:
     """The block is a value, and is called by a name that no text connects with its parameter."""
+    project.open(
+        "block b(width: int) { conv(1x1, width) }\n"
+        "network t(unit: block) { input 3x8x8 unit(width=4) }\nnetwork n = t(b)\n"
+    )
+    assert "`b` has no parameter `width`" in project.refused("width", "channels")
+
+
+def test_rename_follows_a_parameter_that_is_the_block_by_default(project: Project) -> None:
     project.open(NET)
-    assert "`pair` has no parameter `stride`" in project.refused("stride: int", "step")
+    assert "unit(16, step=if first" in project.rename("stride: int", "step")["x.rnet"]
+    project.open(
+        NET + "block other(width: int, stride: int) { act }\nnetwork odd = tiny with unit = other\n"
+    )
+    assert "`other` has no parameter `step`" in project.refused("stride: int", "step")
 
 
 def test_rename_outside_the_project_is_refused(project: Project, tmp_path: Path) -> None:
