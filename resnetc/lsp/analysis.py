@@ -111,9 +111,14 @@ class Analysis:
         return self.mistakes or self.report.findings
 
     @property
+    def errors(self) -> list[Diagnostic]:
+        """The findings that are no warnings."""
+        return [finding for finding in self.findings if finding.severity == "error"]
+
+    @property
     def wrong(self) -> bool:
-        """Whether there is an error, and not warnings at most."""
-        return any(finding.severity == "error" for finding in self.findings)
+        """Whether there is an error."""
+        return bool(self.errors)
 
     @property
     def networks(self) -> list[Definition]:

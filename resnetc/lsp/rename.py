@@ -158,11 +158,10 @@ def _refuse_new_mistakes(workspace: Workspace, edits: list[Edit]) -> None:
     }
     trial = workspace.documents.changed(texts)
     for path in texts:
-        known = len(workspace.analysis(path).findings)
-        findings = analyse(path, trial).findings
-        if len(findings) > known:
-            where = findings[0].primary.span
-            raise UsageError(f"this would be a mistake at {where}: {findings[0].message}")
+        errors = analyse(path, trial).errors
+        if len(errors) > len(workspace.analysis(path).errors):
+            where = errors[0].primary.span
+            raise UsageError(f"this would be a mistake at {where}: {errors[0].message}")
 
 
 def covered(found: Occurrence) -> Span:
