@@ -57,8 +57,8 @@ def of(text: str, path: Path) -> tuple[Diagnostic, ...]:
 
 @pytest.fixture(scope="module")
 def edited() -> list[tuple[Path, str, tuple[Diagnostic, ...], Diagnostic]]:
-    """Cases with what is found in them, and each finding that surely can be mended. Left out are
-    budgets and expectations, which take long, and what is no text."""
+    """Cases with what is found in them, and each finding that has edits. Left out are budgets and
+    expectations, which take long, and what is no text."""
     found = []
     for path in sorted(CASES.glob("[EW]*.rnet")):
         if path.stem[:3] not in ("E05", "E06") and path.stem != "E0109-latin-1":
@@ -68,7 +68,7 @@ def edited() -> list[tuple[Path, str, tuple[Diagnostic, ...], Diagnostic]]:
             found += [
                 (path, text, all_of_it, finding)
                 for finding in advised
-                if finding.help and finding.help.edits and finding.help.sure
+                if finding.help and finding.help.edits
             ]
     return found
 
@@ -89,7 +89,7 @@ def test_an_edit_mends_its_finding_and_adds_none(
             continue
         name = finding.code, finding.message
         assert mistakes(after)[name] < mistakes(before)[name], (path, name)
-        if path.stem not in REVEALED:
+        if path.stem not in REVEALED and finding.help.sure:
             codes = {code for code, _ in mistakes(before)}
             assert {code for code, _ in mistakes(after)} <= codes, (path, name)
 
@@ -101,7 +101,10 @@ def mistakes(found: tuple[Diagnostic, ...]) -> Counter[tuple[str, str]]:
 def test_many_codes_can_be_mended(
     edited: list[tuple[Path, str, tuple[Diagnostic, ...], Diagnostic]],
 ) -> None:
-    assert len({finding.code for _, _, _, finding in edited}) >= 25
+    codes = Counter(finding.code for _, _, _, finding in edited)
+    sure = {finding.code for _, _, _, finding in edited if finding.help and finding.help.sure}
+    assert len(codes) >= 40
+    assert len(sure) >= 25
 
 
 # ------------------------------------------------------------------------------- the command

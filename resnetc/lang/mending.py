@@ -127,6 +127,23 @@ def _and_comma(argument: Span) -> Span:
     return Span(argument.source, start, argument.end)
 
 
+def as_residual(add: Span, branches: Sequence[Span]) -> Help:
+    """Make a `residual` of an `add` of the tensor itself and one branch."""
+    text = "`residual { ... }` adds a shortcut that projects where the shape changes"
+    source = add.source
+    bodies = [branch for branch in branches if branch.text[1:].strip() != "identity"]
+    last = max((branch.end for branch in branches), default=add.end)
+    opening = re.compile(r"\s*\{").match(source.text, add.end)
+    closing = re.compile(r"\s*\}").match(source.text, last)
+    if len(branches) != 2 or len(bodies) != 1 or not opening or not closing:
+        return Help(text)
+    body = bodies[0].text[1:].strip()
+    pad = "\n" + " " * (len(source.line_text(add.line)) - len(source.line_text(add.line).lstrip()))
+    inside = f"{pad}  {body}{pad}" if "\n" in source.text[opening.end() : last] else f" {body} "
+    whole = Span(source, add.start, closing.end())
+    return Help(text, whole, f"residual(act=none) {{{inside}}}", sure=False)
+
+
 def with_projection(shortcut: Span, advice: Help | None) -> Help | None:
     """Ask for a projection where a shortcut was asked for: at a `residual`, or by its argument."""
     if advice is None:

@@ -8,6 +8,7 @@ from functools import partial
 from resnetc.diagnostics import Help, Label, Span, suggest
 from resnetc.lang import syntax as s
 from resnetc.lang.evaluate import Env, Evaluator
+from resnetc.lang.mending import as_residual
 from resnetc.lang.mistake import Mistake, Poisoned
 from resnetc.lang.record import Recorder, join
 from resnetc.lang.site import Counter, Flowing, Opened, Site
@@ -127,9 +128,9 @@ class Structures:
             )
         except OpError as error:
             labels = tuple(Label(where, str(tensor.type)) for tensor, where in ends)
-            advice = error.advice
+            advice = None if error.advice is None else Help(error.advice)
             if span.text == "add":
-                advice = "`residual { ... }` adds a shortcut that projects where the shape changes"
+                advice = as_residual(span, [where for _, where in ends])
             raise Mistake(error.code, error.message, span, secondary=labels, help=advice) from None
 
     def _split(self, call: s.Call, env: Env, site: Site) -> None:
