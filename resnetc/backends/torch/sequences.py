@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from resnetc.backends.torch.classes import BlockClass
-from resnetc.backends.torch.constructors import Constructors
+from resnetc.backends.torch.constructors import Constructors, is_parameter
 from resnetc.backends.torch.emitters import EMITTERS
 from resnetc.backends.torch.layout import Call, lines
 from resnetc.backends.torch.programs import Step
@@ -24,7 +24,9 @@ def sequence(block: BlockClass) -> tuple[Term, ...] | None:
     for place, step in enumerate(program.steps):
         term = _layer(step) if step.member is None else members.get(step.member)
         numbered = step.member in (None, (str(place),))
-        if term is None or not numbered or step.operands != (value,) or len(step.results) != 1:
+        if term is None or is_parameter(term) or not numbered:
+            return None
+        if step.operands != (value,) or len(step.results) != 1:
             return None
         (value,) = step.results
         found.append(term)
