@@ -31,11 +31,15 @@ class Session:
         self._ids = iter(range(1, 1_000_000))
         self._answers: queue.Queue[dict[str, Any]] = queue.Queue()
         self._published: queue.Queue[dict[str, Any]] = queue.Queue()
+        self._asked: queue.Queue[str] = queue.Queue()
         self.logged: list[str] = []
         self._versions: dict[str, int] = {}
         threading.Thread(target=self._read, daemon=True).start()
         folder = {"uri": root.as_uri(), "name": root.name}
-        capabilities = {"general": {"positionEncodings": [encoding]}}
+        capabilities = {
+            "general": {"positionEncodings": [encoding]},
+            "workspace": {"inlayHint": {"refreshSupport": True}},
+        }
         about = {"processId": None, "rootUri": root.as_uri(), "workspaceFolders": [folder]}
         answer = self.request("initialize", {**about, "capabilities": capabilities})
         self.capabilities = answer["capabilities"]
@@ -54,8 +58,11 @@ class Session:
             if not length:
                 return
             message = json.loads(out.read(length))
-            if "id" in message and "method" not in message:
+            if "method" not in message:
                 self._answers.put(message)
+            elif "id" in message:
+                self._asked.put(message["method"])
+                self._send({"id": message["id"], "result": None})
             elif message["method"] == "textDocument/publishDiagnostics":
                 self._published.put(message["params"])
             elif message["method"] == "window/logMessage":
@@ -120,6 +127,10 @@ class Session:
             if shown["uri"] == uri:
                 found: list[dict[str, Any]] = shown["diagnostics"]
                 return found
+
+    def asked(self) -> str:
+        """The next request that the server makes of its client."""
+        return self._asked.get(timeout=TIMEOUT)
 
     def silent(self) -> bool:
         """Whether nothing has been published that has not been looked at."""

@@ -509,8 +509,8 @@ def test_rename_follows_a_parameter_that_is_the_block_by_default(project: Projec
     project.open(NET)
     assert "unit(16, step=if first" in project.rename("stride: int", "step")["x.rnet"]
     project.open(
-        NET
-        + "block other(width: int, stride: int) { conv(1x1, width, stride=stride) }\nnetwork odd = tiny with unit = other\n"
+        NET + "block other(width: int, stride: int) { conv(1x1, width, stride=stride) }\n"
+        "network odd = tiny with unit = other\n"
     )
     assert "`other` has no parameter `step`" in project.refused("stride: int", "step")
 

@@ -118,6 +118,18 @@ def test_hints_are_those_of_the_text_as_it_is_now(session: Session) -> None:
     session.diagnostics("net.rnet")
 
 
+def test_a_large_family_is_checked_in_two_steps(running: Session) -> None:
+    text = "rnet 1\nnetwork n0(k: int = 4) {\n  input 3x8x8\n  conv(1x1, k)\n}\n"
+    text += "".join(f"network n{i} = n{i - 1} with k = {i}\n" for i in range(1, 19))
+    running.open("many.rnet", text + "network last = n0 with k = 0\n")
+    assert running.diagnostics("many.rnet") == []
+    (found,) = running.diagnostics("many.rnet")
+    assert found["severity"] == 1
+    assert running.asked() == "workspace/inlayHint/refresh"
+    running.shut("many.rnet")
+    assert running.diagnostics("many.rnet") == []
+
+
 def test_hover(session: Session) -> None:
     found = session.ask("hover", "net.rnet", position=position(NET, "unit(8"))
     text = found["contents"]["value"]
