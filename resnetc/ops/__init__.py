@@ -29,10 +29,8 @@ from resnetc.ops.layout import (
     Input,
     Pad,
     PadChannels,
-    Resize,
     SliceChannels,
     Subsample,
-    Upsample,
 )
 from resnetc.ops.linear import Linear, PixelLinear
 from resnetc.ops.merge import Add, Concat, Mul
@@ -46,6 +44,7 @@ from resnetc.ops.norm import (
 )
 from resnetc.ops.pool import AdaptiveAvgPool, AvgPool, BlurPool, GlobalAvgPool, MaxPool
 from resnetc.ops.quantize import Dequantize, Quantize
+from resnetc.ops.resize import Resize, Upsample
 
 PRIMITIVES: dict[str, type[Op]] = {
     op.name: op
