@@ -101,6 +101,19 @@ def test_the_chain_goes_through_the_calls_around(
     assert who(item) == ("loop", "32", 15)
 
 
+def test_a_signature_hides_nobody(explained: Callable[..., dict[str, Any]]) -> None:
+    """What is given by position to a parameter with a signature was written there all the same."""
+    signed = SPEC.replace("unit: block,", "unit: block(width: int, stride: int = 1),")
+    Path("x.rnet").write_text(signed)
+    assert signed != SPEC
+    for label in ("stage0.0", "stage1.1"):
+        by = explained("a", label)["by"]
+        width = "32" if label == "stage1.1" else "16"
+        assert who(by["width"]) == ("written", width, 16)
+        assert who(names(by["width"])["width"]) == ("loop", width, 15)
+    assert who(explained("b", "stage0.0")["by"]["groups"]) == ("bound", "2", 26)
+
+
 def test_a_block_bound_elsewhere_and_with(explained: Callable[..., dict[str, Any]]) -> None:
     block = explained("b", "stage0.0")
     assert (block["is_block"], block["kind"]) == (True, "unit")

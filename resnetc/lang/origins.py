@@ -26,6 +26,13 @@ CONST, AMBIENT, DECLARED = "const", "ambient", "declared"
 of the block that the layer is in; `place` is what a body knows of where it is, such as `first`."""
 _OF_PLACE = ("input", "output", "here", "stride", "changed", "index", "first", "last")
 
+_Place = tuple[int, int, int]
+"""A stretch of a source: the source's identity, start, end."""
+
+
+def _place(span: Span) -> _Place:
+    return id(span.source), span.start, span.end
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -69,7 +76,8 @@ class Tracer(Evaluator):
         self.ambient_origins: dict[tuple[int, str], Origin] = {}
         self._names: dict[tuple[int, str], Origin] = {}
         self._bound: dict[int, Origin] = {}
-        self._expressions: dict[tuple[int, int, int], Origin] = {}
+        self._latest: dict[_Place, Origin] = {}
+        self._expressions: dict[_Place, Origin] = {}
         self._called_in: Env | None = None
         # What is known by identity has to live as long as this does.
         self._kept: list[object] = []
@@ -81,14 +89,17 @@ class Tracer(Evaluator):
         span = expr.span
         if self.record is None:  # a derivation: `with` and --set
             origin = self.written(expr, env, value)
-            self._expressions[id(span.source), span.start, span.end] = origin
+            self._expressions[_place(span)] = origin
             self._kept.append(span.source)
         return value
 
     def arguments(self, args: tuple[s.Arg, ...], env: Env) -> tuple[Bound, ...]:
         bound = super().arguments(args, env)
         for arg, made in zip(args, bound, strict=True):
-            self._bound[id(made)] = self.written(arg.value, env, made.value)
+            origin = self.written(arg.value, env, made.value)
+            self._bound[id(made)] = origin
+            # A signature names what was given by position: another `Bound`, of the same text.
+            self._latest[_place(made.span)] = origin
         self._kept += bound
         self._called_in = env
         return bound
@@ -141,7 +152,8 @@ class Tracer(Evaluator):
         self._kept.append(env)
 
     def _given(self, bound: Bound, value: object, decl: s.Callable, call: Span) -> Origin:
-        known = self._bound.get(id(bound)) or self.overriding(bound.span, value)
+        known = self._bound.get(id(bound)) or self._latest.get(_place(bound.span))
+        known = known or self.overriding(bound.span, value)
         here = call.source is bound.whole.source and call.start <= bound.whole.start < call.end
         kind = WRITTEN if known.kind == WRITTEN and here else known.kind
         if known.kind == WRITTEN and not here:
@@ -150,7 +162,7 @@ class Tracer(Evaluator):
 
     def overriding(self, span: Span, value: object) -> Origin:
         """The origin of what `with` or --set gave at a place."""
-        known = self._expressions.get((id(span.source), span.start, span.end))
+        known = self._expressions.get(_place(span))
         kind = SETTING if span.source.name.startswith("--set ") else WITH
         return replace(known or Origin(kind, value, span), kind=kind, value=value)
 
