@@ -119,7 +119,7 @@ def test_hints_are_those_of_the_text_as_it_is_now(session: Session) -> None:
 
 
 def test_a_large_family_is_checked_in_two_steps(running: Session) -> None:
-    text = "rnet 1\nnetwork n0(k: int = 4) {\n  input 3x8x8\n  conv(1x1, k)\n}\n"
+    text = "rnet 1\nnetwork n0(k: int = 4) {\n  input 3x8x8\n  a: conv(1x1, k)\n}\n"
     text += "".join(f"network n{i} = n{i - 1} with k = {i}\n" for i in range(1, 19))
     running.open("many.rnet", text + "network last = n0 with k = 0\n")
     assert running.diagnostics("many.rnet") == []
