@@ -783,6 +783,21 @@ def test_a_change_in_a_large_family_elaborates_what_changed_and_what_is_shown(
     assert [found.code for found in project.analysis().findings] == ["E0203"]
 
 
+def test_a_network_whose_shapes_are_shown_stays_chosen(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resnetc.lsp.analysis.MAX_ROWS", 40)
+    late = "network late {\n  input 3x8x8\n  a: conv(1x1, 9)\n}\n"
+    project.open(FAMILY + late).report  # noqa: B018 - what is measured is the whole
+    assert project.open(FAMILY.replace("= 8", "= 80") + late).chosen == {
+        "base",
+        "n1",
+        "n2",
+        "n8",
+        "late",
+    }
+
+
 def test_a_large_family_is_opened_in_two_steps(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
