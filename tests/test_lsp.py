@@ -337,6 +337,12 @@ def test_names_are_those_of_the_innermost_body(project: Project) -> None:
     assert project.defined("k)", 1) == ("x.rnet", 1)
 
 
+def test_a_default_sees_what_stands_before_its_parameter(project: Project) -> None:
+    project.open("const k = 3\nnetwork n(k: int = k, m: int = k) { input 3x8x8 act }\n")
+    assert project.defined("k, m") == ("x.rnet", 1)
+    assert project.defined("k)") == ("x.rnet", 2)
+
+
 def test_a_list_that_grows_is_one_name(project: Project) -> None:
     project.open(
         "network n {\n  input 3x8x8 act as ys[]\n"

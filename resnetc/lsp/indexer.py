@@ -20,7 +20,6 @@ from resnetc.lsp.symbols import (
     Kind,
     Occurrence,
     Symbol,
-    Visible,
     builtin,
     callee_parameter,
     declared,
@@ -37,8 +36,7 @@ class _Scope:
     """Names bound in a body, and the bodies around it; labels of the module of the tree, which
     is known by where it is written."""
 
-    def __init__(self, end: int, parent: _Scope | None = None, module: int | None = None) -> None:
-        self.end = end
+    def __init__(self, parent: _Scope | None = None, module: int | None = None) -> None:
         self.parent = parent
         self.names: dict[str, Symbol] = {}
         self.labels: dict[str, Symbol] = {}
@@ -65,7 +63,6 @@ class _Indexer:
         self.module = module
         self.path = module.path.resolve()
         self.occurrences: list[Occurrence] = []
-        self.visible: list[Visible] = []
         self.steps: list[s.Step] = []
         self.aliases: dict[str, Symbol] = {}
         self.owner = ""
@@ -89,7 +86,7 @@ class _Indexer:
                 self._import(name)
         for decl in self.module.file.decls:
             self._declaration(decl)
-        return Index(self.module, self.occurrences, self.visible, self.steps)
+        return Index(self.module, self.occurrences, self.steps)
 
     # ---- the top of the file
 
@@ -110,7 +107,7 @@ class _Indexer:
         own = Definition(self.module, decl)
         self.owner = decl.name
         self._note(decl.name_span, declared(own), defines=True)
-        scope = _Scope(decl.span.end, module=decl.span.start)
+        scope = _Scope(module=decl.span.start)
         if isinstance(decl, s.Callable):
             for param in decl.params:
                 self._parameter(decl, param, scope)
@@ -131,9 +128,9 @@ class _Indexer:
         symbol = parameter(self.module, decl, param)
         assert symbol.span is not None
         self._note(symbol.span, symbol, defines=True)
-        self._bind(scope, symbol, param.span.end)
         self._type(decl, param.type)
         self._walk(param.default, scope)
+        scope.names[symbol.name] = symbol
 
     def _type(self, decl: s.Callable, type_: s.TypeExpr) -> None:
         """The parameters that a type demands of a block are names of their own."""
@@ -141,7 +138,7 @@ class _Indexer:
             own = nested_parameter(self.path, decl.name, demanded)
             assert own.span is not None
             self._note(own.span, own, defines=True)
-            self._walk(demanded.default, _Scope(demanded.span.end))
+            self._walk(demanded.default, _Scope())
 
     def _derivation(
         self, decl: s.Variant | s.SectionVariant, own: Definition, scope: _Scope
@@ -175,12 +172,12 @@ class _Indexer:
                 self._walk(child, scope)
 
     def _body(self, body: s.Body, scope: _Scope) -> None:
-        inner = _Scope(body.span.end, scope)
+        inner = _Scope(scope)
         for statement in body.statements:
             self._walk(statement, inner)
 
     def _branch(self, branch: s.Branch, scope: _Scope) -> None:
-        inner = _Scope(branch.span.end, scope)
+        inner = _Scope(scope)
         guard = branch.guard
         if guard is not None:
             self._walk(guard.iterable, scope)
@@ -191,7 +188,7 @@ class _Indexer:
 
     def _for(self, loop: s.For, scope: _Scope) -> None:
         self._walk(loop.iterable, scope)
-        inner = _Scope(loop.span.end, scope)
+        inner = _Scope(scope)
         source = loop.span.source
         self._targets(loop.targets, loop.span.start, loop.iterable.span.start, inner, source)
         self._walk(loop.body, inner)
@@ -199,35 +196,28 @@ class _Indexer:
     def _let(self, let: s.Let, scope: _Scope) -> None:
         self._walk(let.value, scope)
         start, end = let.span.start, let.value.span.start
-        self._targets(let.targets, start, end, scope, let.span.source, seen=let.span.end)
+        self._targets(let.targets, start, end, scope, let.span.source)
 
     def _targets(
-        self,
-        names: tuple[str, ...],
-        start: int,
-        end: int,
-        scope: _Scope,
-        source: Source,
-        seen: int | None = None,
+        self, names: tuple[str, ...], start: int, end: int, scope: _Scope, source: Source
     ) -> None:
-        """Bind the names written between two offsets; they are seen from `seen` on."""
+        """Bind the names written between two offsets."""
         for span in named_between(source, start, end, names):
-            self._value(span, scope, span.end if seen is None else seen)
+            self._value(span, scope)
 
-    def _value(self, span: Span, scope: _Scope, seen: int) -> None:
-        known = scope.names.get(span.text)
-        symbol = known or Symbol(
-            Kind.VALUE, span.text, self.path, span.start, span, owner=self.owner
-        )
+    def _value(self, span: Span, scope: _Scope) -> None:
+        """Bind a name where it is written; once more in the same body, it is the same name."""
+        symbol = scope.names.get(span.text)
+        if symbol is None:
+            start, owner = span.start, self.owner
+            symbol = Symbol(Kind.VALUE, span.text, self.path, start, span, owner=owner)
+            scope.names[span.text] = symbol
         self._note(span, symbol, defines=True)
-        if known is None:
-            self._bind(scope, symbol, seen)
 
     def _comprehension(self, expr: s.Comprehension, scope: _Scope) -> None:
-        inner = _Scope(expr.span.end, scope)
+        inner = _Scope(scope)
         start, end = expr.item.span.end, expr.iterable.span.start
-        # The item stands before the names it uses.
-        self._targets(expr.targets, start, end, inner, expr.span.source, seen=expr.span.start)
+        self._targets(expr.targets, start, end, inner, expr.span.source)
         self._walk(expr.iterable, scope)
         self._walk(expr.item, inner)
         self._walk(expr.condition, inner)
@@ -242,7 +232,7 @@ class _Indexer:
         inside = scope
         if isinstance(step.label, s.Literal):
             self._label(step.label, scope)
-            inside = _Scope(step.span.end, scope, step.span.start)
+            inside = _Scope(scope, step.span.start)
         else:
             self._walk(step.label, scope)
         self._walk(step.core, inside)
@@ -253,7 +243,7 @@ class _Indexer:
             if grown is not None:
                 self._note(span, grown)
             else:
-                self._value(span, scope, bind.span.end)
+                self._value(span, scope)
 
     def _label(self, label: s.Literal, scope: _Scope) -> None:
         name = str(label.value)
@@ -329,10 +319,6 @@ class _Indexer:
 
     def _note(self, span: Span, symbol: Symbol, *, defines: bool = False) -> None:
         self.occurrences.append(Occurrence(span, symbol, defines))
-
-    def _bind(self, scope: _Scope, symbol: Symbol, seen: int) -> None:
-        scope.names[symbol.name] = symbol
-        self.visible.append(Visible(seen, scope.end, symbol))
 
 
 def children(node: object) -> Iterator[object]:

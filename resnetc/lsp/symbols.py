@@ -82,22 +82,12 @@ class Occurrence:
     defines: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Visible:
-    """A name that may be used between two offsets."""
-
-    start: int
-    end: int
-    symbol: Symbol
-
-
 @dataclass
 class Index:
     """The names of a file, in source order."""
 
     module: Module
     occurrences: list[Occurrence]
-    visible: list[Visible]
     steps: list[s.Step]
 
     def __post_init__(self) -> None:
@@ -111,15 +101,6 @@ class Index:
             if occurrence.span.start <= offset <= occurrence.span.end:
                 return occurrence
         return None
-
-    def of(self, symbol: Symbol) -> list[Occurrence]:
-        """Every place of a symbol's name."""
-        return [o for o in self.occurrences if o.symbol == symbol]
-
-    def locals_at(self, offset: int) -> dict[str, Symbol]:
-        """Parameters and values that may be used at an offset, inner ones over outer ones."""
-        seen = [v for v in self.visible if v.start <= offset <= v.end]
-        return {v.symbol.name: v.symbol for v in sorted(seen, key=lambda v: v.start)}
 
 
 def declared(definition: Definition) -> Symbol:
