@@ -6,15 +6,35 @@ from resnetc.diagnostics import Diagnostic, Help, Label, Span
 from resnetc.lang.scan import CLOSERS, indent, starts_line
 
 
+def _margins(tokens: list[Span]) -> dict[int, int]:
+    """Columns before the first sign of the statement that each bracket opens the body of.
+
+    A list of parameters or arguments before it may have begun on a line further up.
+    """
+    margins: dict[int, int] = {}
+    stack: list[Span] = []
+    before: Span | None = None
+    for token in tokens:
+        closed = None
+        if token.text in CLOSERS:
+            margins[token.start] = indent(before if before is not None else token)
+            stack.append(token)
+        elif token.text in CLOSERS.values() and stack:
+            closed = stack.pop()
+        before = closed if closed is not None and closed.text != "{" else None
+    return margins
+
+
 def left_open(before: list[Span]) -> Span | None:
     """The bracket that was forgotten: one whose closing brace stands further left, or the last."""
+    margins = _margins(before)
     stack: list[Span] = []
     for span in before:
         if span.text in CLOSERS:
             stack.append(span)
         elif span.text in CLOSERS.values() and stack:
             opened = stack.pop()
-            if starts_line(span) and indent(span) < indent(opened):
+            if starts_line(span) and indent(span) < margins[opened.start]:
                 return opened
     return stack[-1] if stack else None
 
@@ -22,13 +42,14 @@ def left_open(before: list[Span]) -> Span | None:
 def never_closed(opened: Span, before: list[Span], secondary: Label) -> Diagnostic:
     """Blame the place where the bracket's body ends, as the lines are indented."""
     closer = CLOSERS[opened.text]
-    last = _last_inside(opened, before)
+    margin = _margins([token for token in before if token.start <= opened.start])[opened.start]
+    last = _last_inside(opened, before, margin)
     end = Span(opened.source, last.end, last.end)
     advice = Help(f"add `{closer}`", end, closer if opened.text != "{" else f" {closer}")
     if opened.text == "{" and last.line > opened.line:
         # On a line of its own, behind what is said of the last.
         behind = opened.source.line_start(last.line) + len(opened.source.line_text(last.line))
-        new = f"\n{' ' * indent(opened)}{closer}"
+        new = f"\n{' ' * margin}{closer}"
         advice = Help(f"add `{closer}`", Span(opened.source, behind, behind), new)
     return Diagnostic(
         "E0101",
@@ -39,12 +60,12 @@ def never_closed(opened: Span, before: list[Span], secondary: Label) -> Diagnost
     )
 
 
-def _last_inside(opened: Span, before: list[Span]) -> Span:
+def _last_inside(opened: Span, before: list[Span], margin: int) -> Span:
     last = opened
     for token in before:
         if token.start <= opened.start:
             continue
-        if starts_line(token) and indent(token) <= indent(opened):
+        if starts_line(token) and indent(token) <= margin:
             break
         last = token
     return last
@@ -55,13 +76,14 @@ def never_opened(before: list[Span], here: Span) -> Diagnostic | None:
 
     `here` closes one too many, or stands behind the end of what should still be open.
     """
+    margins = _margins(before)
     stack: list[Span] = []
     for token in (*before, here):
-        if token.text == "{":
+        if token.text == "{" and token is not here:
             stack.append(token)
         elif token.text == "}":
             opened = stack.pop() if stack else None
-            if starts_line(token) and (opened is None or indent(opened) < indent(token)):
+            if starts_line(token) and (opened is None or margins[opened.start] < indent(token)):
                 head = _headless(before, token)
                 return None if head is None else _unopened(head, token)
     return None

@@ -18,7 +18,7 @@ from resnetc.lang.scan import indent, spans, starts_line, unclosed
 from resnetc.lang.syntax_mistakes import explain
 from resnetc.lang.syntax_place import DECLARATIONS, OPERATORS
 
-MAX_REREAD = 200_000
+MAX_REREAD = 100_000
 """Characters read again, all drafts together: as many as take well under a second."""
 
 Read = Callable[[str], lark.exceptions.UnexpectedInput | None]
@@ -31,8 +31,11 @@ def all_mistakes(
     keywords: frozenset[str],
     read: Read,
 ) -> list[Diagnostic]:
-    """Every mistake of syntax in a file, given the first."""
+    """Every mistake of syntax in a file, given the first; of a file too long to be read again, that
+    one alone."""
     draft = _Draft(source)
+    if len(source.text) > MAX_REREAD:
+        return [explain(error, source, 0, len(source.text), keywords)]
     findings: list[Diagnostic] = []
     allowed = MAX_REREAD
     unread: lark.exceptions.UnexpectedInput | None = error
@@ -45,8 +48,7 @@ def all_mistakes(
             region = _region(draft.source, found.primary.span, at, wide=True)
         else:
             findings.append(draft.original(found))
-        before = draft.source.text
-        allowed -= len(before)
+        allowed -= len(draft.source.text)
         if _is_end(unread) or allowed < 0 or not draft.mend(found, region, at, blank=echo):
             break
         unread = read(draft.source.text)
