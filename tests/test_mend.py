@@ -167,6 +167,25 @@ def test_edits_that_meet_are_made_one_after_the_other(broken: Path) -> None:
     assert broken.read_text() == "rnet 1\n\n\nconst a = 3\n"
 
 
+@pytest.mark.parametrize(
+    ("settings", "left"),
+    [
+        (" with norm = none", ""),
+        (" with norm = none, w = 8", " with w = 8"),
+        (" with w = 8, norm = none", " with w = 8"),
+        (" with w = 8, norm = none, v = 3", " with w = 8, v = 3"),
+    ],
+)
+def test_an_override_without_effect_is_taken_out(broken: Path, settings: str, left: str) -> None:
+    text = (
+        "rnet 1\n\nnetwork n(w: int = 4, v: int = 1) {\n  input 3x8x8\n"
+        "  a: conv(3x3, w * v)\n}\nnetwork m = n{}\n"
+    )
+    broken.write_text(text.replace("n{}", f"n{settings}"))
+    assert run(["check", "--fix", "--strict", "x.rnet"]) == 0
+    assert broken.read_text() == text.replace("n{}", f"n{left}")
+
+
 def test_a_brace_is_put_on_its_line(broken: Path) -> None:
     text = "rnet 1\n\nnetwork n {\n  input 3x8x8\n  a: seq {\n    relu  # last\n  }\n}\n"
     broken.write_text(text.replace("  }\n", ""))
