@@ -16,7 +16,7 @@ from small_graphs import cifar_resnet, imagenet_resnet, some_weights
 
 import resnetc
 from resnetc.backends.onnx import OnnxOptions, model_bytes
-from resnetc.backends.torch import build_module
+from resnetc.backends.torch.lowered import lowered_module
 from resnetc.diagnostics import UsageError
 from resnetc.ir import Graph
 from resnetc.ir.parameters import Stored
@@ -176,13 +176,7 @@ def test_eight_bits_within_half_precision(kept: str) -> None:
 
 
 def _torch(made: Graph, weights: dict, inputs: dict) -> list[np.ndarray]:
-    module = build_module(made, seed=0).eval()
-    state = {}
-    for path, parameter in made.parameters.items():
-        array = parameter.array(weights)
-        wide = torch.from_numpy(array.astype(np.float32))
-        state[path] = wide
-    module.load_state_dict(state)
+    module = lowered_module(made, weights)
     kind = {n.type.dtype.value for n in made.inputs}.pop()
     arguments = [torch.from_numpy(each).to(getattr(torch, kind)) for each in inputs.values()]
     with torch.inference_mode():

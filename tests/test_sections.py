@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -140,19 +141,28 @@ def test_a_deployment_is_exported_as_it_says(
     assert seen == [("onnx", "fp16", 4), ("torch", "fp16", (2, 8, 8)), ("onnx", "bf16", None)]
 
 
-@pytest.mark.parametrize(
-    ("precision", "said"),
-    [
-        ('layers = "int8"', "int8 layers"),
-        ('keep = ["fc"]', "kept wider"),
-        ('inputs = "fp16"', "fp16 inputs"),
-    ],
-)
-def test_what_no_backend_does_is_refused(
-    precision: str, said: str, spec: Path, capsys: pytest.CaptureFixture[str]
+def test_a_deployment_in_eight_bits_is_calibrated_and_keeps_what_it_says(
+    spec: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    precision = """layers = "int8"  keep = ["fc"]  kept = "fp16"  inputs = "fp16"
+      calibrate = percentile(99.9%, images=9)"""
     spec.write_text(SPEC + f"deploy new {{ network = net8  precision {{ {precision} }} }}\n")
-    assert run(["export", f"{spec}:new"]) == 4
-    assert said in capsys.readouterr().err
     assert run(["check", str(spec)]) == 0
-    assert run(["build", f"{spec}:new"]) == 2
+    arguments = ["export", f"{spec}:new", "--weights", "random", "--out", str(tmp_path), "--json"]
+    assert run([*arguments, "--data", "digits"]) == 0
+    out = capsys.readouterr().out
+    (written,) = json.loads(out[out.index("{") :])["written"]
+    plan = written["plan"]
+    assert plan["wide"] == {"fc": "`fc` is kept in fp16"}
+    assert (plan["layers"], plan["others"], plan["inputs"]) == ("int8", "fp16", "fp16")
+    assert plan["quantized"]["layers"] == 1
+    assert plan["calibration"] == "percentile over 9 images"
+    assert plan["encoding"]["name"] == "ort"
+    assert run([*arguments, "--data", "digits", "--keep", "conv1", "--kept", "fp32"]) == 0
+    out = capsys.readouterr().out
+    (written,) = json.loads(out[out.index("{") :])["written"]
+    assert list(written["plan"]["wide"]) == ["conv1"]
+
+
+def test_a_deployment_is_not_built(spec: Path) -> None:
+    assert run(["build", f"{spec}:edge"]) == 2

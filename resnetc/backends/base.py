@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from resnetc.diagnostics import InternalError, UsageError, suggest
 from resnetc.ir import Graph
 from resnetc.ops import OPS, Op
+from resnetc.passes import Plan
 
 if TYPE_CHECKING:
     from resnetc.backends.weights import Arrays
@@ -32,8 +33,9 @@ BACKENDS: Mapping[str, str] = {
 class ExportRequest:
     """A network to be exported, and what was chosen; a backend reads what concerns it.
 
-    `batch`: None for dynamic, a fixed one, or (min, opt, max). `provenance` goes beside the
-    artefact.
+    `batch`: None for dynamic, a fixed one, or (min, opt, max). `plans` say more of the precision
+    than its name does, by the encoding that a target wants;
+    `encoding` is that of whoever runs the ONNX file. `provenance` goes beside the artefact.
     """
 
     name: str
@@ -41,6 +43,8 @@ class ExportRequest:
     weights: Arrays
     out: Path
     precision: str = "fp32"
+    plans: Mapping[str, Plan] = field(default_factory=dict)
+    encoding: str = "ort"
     batch: int | tuple[int, int, int] | None = None
     opset: int | None = None
     external: bool | None = None
@@ -49,6 +53,10 @@ class ExportRequest:
     capabilities: tuple[str, ...] = ()
     tf32: bool = False
     provenance: Mapping[str, str] = field(default_factory=dict)
+
+    def plan(self, encoding: str) -> Plan:
+        """The precision for a target that wants this encoding."""
+        return self.plans.get(encoding) or Plan(self.precision)
 
     def file(self, suffix: str) -> Path:
         """`resnet50.onnx`, `resnet50.fp16.onnx`."""

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from resnetc.cli.arguments import json_option, load_trained, network_argument, set_option
+from resnetc.cli.arguments import (
+    json_option,
+    load_trained,
+    network_argument,
+    outputs_option,
+    set_option,
+)
 from resnetc.cli.deployment import apply_deployment
+from resnetc.cli.precision import (
+    explain,
+    make_plans,
+    precision_options,
+    ranking,
+    take_request,
+    to_json,
+)
 from resnetc.diagnostics import ResnetcError
 from resnetc.driver import Network
 
@@ -22,6 +37,8 @@ if TYPE_CHECKING:
 RANDOM = "random"
 _WITHOUT_WEIGHTS = {"torch"}
 """Backends that write the network alone."""
+_ENCODINGS = {"tensorrt": "tensorrt"}
+"""Encodings that backends insist on."""
 Batch = int | tuple[int, int, int] | None
 
 
@@ -78,6 +95,7 @@ def load_weights(net: Network, weights: str | None, seed: int, *, say: bool = Tr
 @click.command()
 @network_argument
 @set_option
+@outputs_option
 @click.option(
     "--to",
     "targets",
@@ -95,20 +113,16 @@ def load_weights(net: Network, weights: str | None, seed: int, *, say: bool = Tr
     metavar="DIR",
     help="Folder to write to.",
 )
-@click.option(
-    "--precision",
-    type=click.Choice(["fp32", "fp16", "bf16"]),
-    default="fp32",
-    show_default=True,
-    help="Element type of parameters and arithmetic; inputs and outputs stay fp32.",
-)
+@precision_options
 @click.option(
     "--batch",
     callback=_batch,
     metavar="N|MIN..MAX",
     help="Fixed batch, or its bounds; dynamic by default.",
 )
-@click.option("--opset", type=int, help="ONNX opset; 18 by default, 22 in bf16.")
+@click.option(
+    "--opset", type=int, help="ONNX opset; 18 by default, 19 for narrow scales, 22 in bf16."
+)
 @click.option(
     "--external/--inline",
     default=None,
@@ -140,6 +154,7 @@ def export(
     /,
     network: str,
     settings: tuple[str, ...],
+    outputs: tuple[str, ...] | None,
     targets: str,
     weights: str | None,
     seed: int,
@@ -155,13 +170,35 @@ def export(
     """
     from resnetc.backends.base import ExportRequest, require_known
 
-    net = load_trained(network, settings, weights)
+    net = load_trained(network, settings, weights, outputs)
     targets, options = apply_deployment(ctx, net, targets, options)
     chosen = list(dict.fromkeys(target.strip() for target in targets.split(",")))
     require_known(chosen)
     provenance = {"reference": net.reference, "settings": json.dumps(net.settings)}
-    held = load_weights(net, weights, seed, say=not _WITHOUT_WEIGHTS.issuperset(chosen))
-    request = ExportRequest(net.name, net.graph, held, **options, provenance=provenance)
+    if net.outputs is not None:
+        provenance["outputs"] = json.dumps(net.outputs)
+    precision = take_request(options)
+    plain = _WITHOUT_WEIGHTS.issuperset(chosen) and precision.layers == "fp32"
+    held = load_weights(net, weights, seed, say=not plain)
+    encodings = {_ENCODINGS.get(name, precision.encoding) for name in chosen}
+    plans = make_plans(precision, net, held, weights, sorted(encodings), options["out"])
+    if precision.judges:
+        found = explain(precision, net, held, weights, plans[min(plans)])
+        shown = to_json(found) if as_json else ranking(found, precision.layers, precision.max_loss)
+        click.echo(shown, err=not precision.explain)
+        if precision.explain:
+            return
+        plans = {name: replace(p, keep=(*p.keep, *found.keep)) for name, p in plans.items()}
+    request = ExportRequest(
+        net.name,
+        net.graph,
+        held,
+        **options,
+        precision=precision.layers,
+        plans=plans,
+        encoding=precision.encoding,
+        provenance=provenance,
+    )
     written, failures = _export_each(chosen, request, say=None if as_json else click.echo)
     if as_json:
         failed = [{"backend": name, "error": str(error)} for name, error in failures.items()]
@@ -197,6 +234,7 @@ def _export_each(
 @click.command()
 @network_argument
 @set_option
+@outputs_option
 @weights_option
 @click.option(
     "--onnx",
@@ -213,6 +251,7 @@ def _export_each(
 def verify(
     network: str,
     settings: tuple[str, ...],
+    outputs: tuple[str, ...] | None,
     weights: str | None,
     seed: int,
     onnx_file: Path | None,
@@ -226,7 +265,7 @@ def verify(
     """
     from resnetc.backends.parity import check_parity, require_parity
 
-    net = load_trained(network, settings, weights)
+    net = load_trained(network, settings, weights, outputs)
     held = load_weights(net, weights, seed)
     agreements = check_parity(
         net.graph, held, onnx_file=onnx_file, batch=batch, seed=seed, tolerance=tolerance

@@ -131,7 +131,9 @@ def _result(graph: Graph, node_id: NodeId) -> NodeId | None:
     """The tensor in which a kernel's result leaves it, a ReLU behind it included; None for a result
     of the network."""
     users = graph.users(node_id)
-    if node_id in graph.outputs.values() or not users:
+    outputs = graph.outputs.values()
+    leaves = all(isinstance(user.op, Cast) and user.id in outputs for user in users)
+    if node_id in outputs or leaves:
         return None
     if len(users) == 1 and isinstance(users[0].op, Relu | Relu6):
         return _result(graph, users[0].id)

@@ -112,6 +112,17 @@ class Plan:
             said["calibration"] = self.calibration
         return said
 
+    def summary(self, graph: Graph) -> str:
+        """What was done to a lowered graph, in a few words."""
+        if not self.eight_bits or self.encoding is None:
+            wide = self.wide(graph)
+            return f"{self.layers}, {len(wide)} nodes wider" if wide else self.layers
+        counts = quantized(graph)
+        return (
+            f"{self.layers} in {counts['layers']} layers, encoded for {self.encoding.name}, "
+            f"{counts['tensors']} tensors; else {self.kept}"
+        )
+
 
 def quantized(graph: Graph) -> dict[str, int]:
     """How many layers of a lowered graph compute in eight bits, and how many tensors become so."""

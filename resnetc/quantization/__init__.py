@@ -6,5 +6,16 @@ write_onnx(net.graph, path, weights, options=OnnxOptions(plan=plan))
 """
 
 from resnetc.quantization.calibrate import Calibrated, Images, calibrate
+from resnetc.quantization.running import Labelled
+from resnetc.quantization.sensitivity import LayerCost, Sensitivity, choose_kept, rank_layers
 
-__all__ = ["Calibrated", "Images", "calibrate"]
+__all__ = [
+    "Calibrated",
+    "Images",
+    "Labelled",
+    "LayerCost",
+    "Sensitivity",
+    "calibrate",
+    "choose_kept",
+    "rank_layers",
+]

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from resnetc.atomic import write_text
-from resnetc.backends.onnx import lowered_bytes
 from resnetc.backends.weights import weights_hash
-from resnetc.diagnostics import MissingError, RunError, UsageError
+from resnetc.diagnostics import RunError, UsageError
 from resnetc.ir import Graph
 from resnetc.passes import Encoding, Range, lower_for_inference, place, under
 from resnetc.quantization.histogram import Histogram
 from resnetc.quantization.ranges import Calibration, find_range
+from resnetc.quantization.running import Runner
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,13 +110,14 @@ def observe(
     by_name = {node.name: node for node in lowered}
     seen = {name: Histogram() for name in names}
     inside = [name for name in names if name != entry.name]
-    run = _Runner(lowered, weights, inside, entry.name)
+    ids = {name: by_name[name].id for name in inside}
+    run = Runner(Graph(lowered.name, lowered, ids, lowered.scopes), weights) if ids else None
     held = sum(by_name[name].type.bytes for name in names) or 1
     done = 0
     for batch in images.batches(max(1, min(32, _OBSERVED_BYTES // held))):
         if entry.name in seen:
             _count(seen[entry.name], batch, entry.name)
-        for name, array in run(batch):
+        for name, array in run(batch).items() if run else ():
             _count(seen[name], array, name)
         done += len(batch)
         if progress is not None:
@@ -133,33 +133,6 @@ def _count(histogram: Histogram, array: np.ndarray, name: str) -> None:
     if not np.isfinite(array.sum(dtype=np.float64)):
         raise RunError(f"on the calibration images {name} holds what is not a finite number")
     histogram.add(array)
-
-
-class _Runner:
-    """A lowered graph in onnxruntime that gives the results of inner nodes as outputs."""
-
-    def __init__(
-        self, lowered: Graph, weights: Mapping[str, np.ndarray], names: list[str], entry: str
-    ) -> None:
-        try:
-            import onnxruntime as ort
-        except ImportError as error:
-            raise MissingError(
-                "calibration runs the network in onnxruntime, which is not installed",
-                "pip install 'resnetc[cpu]'",
-            ) from error
-        ids = {node.name: node.id for node in lowered}
-        shown = Graph(lowered.name, lowered, {name: ids[name] for name in names}, lowered.scopes)
-        options = ort.SessionOptions()
-        options.log_severity_level = 4
-        options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0"))
-        model = lowered_bytes(shown, weights)
-        self._names, self._entry = names, entry
-        self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-
-    def __call__(self, batch: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-        found: list[Any] = self._session.run(self._names, {self._entry: batch})
-        yield from zip(self._names, found, strict=True)
 
 
 # ----------------------------------------------------------------------------------------- cache

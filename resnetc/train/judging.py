@@ -14,15 +14,16 @@ from resnetc.backends.torch import build_module
 from resnetc.backends.weights import fit_weights, read_weights
 from resnetc.diagnostics import RunError
 from resnetc.recipes import WORDS, Transform
-from resnetc.train.datasets import ImageData, Wanted, open_data, split_reference
+from resnetc.train.datasets import ImageData, Images, Wanted, open_data, split_reference
 from resnetc.train.deterministic import torch_settings
 from resnetc.train.evaluation import Evaluation, Mode, evaluate_module
-from resnetc.train.feed import Workers, measure, view
+from resnetc.train.feed import View, Workers, measure, view
 from resnetc.train.job import DEFAULT_DATA, bind_classes, choose_device, classes_of, input_shape
 from resnetc.train.plainly import said_plainly
 from resnetc.train.plan import choose_recipe
 from resnetc.train.processes import World
 from resnetc.train.run_folder import RunFolder
+from resnetc.train.transforms import Statistics
 
 if TYPE_CHECKING:
     from resnetc.driver import Network
@@ -57,26 +58,54 @@ def evaluate(
     options = options or EvaluateOptions()
     device = choose_device(options.device, World())
     held = weights if isinstance(weights, Mapping) else read_weights(Path(weights))
-    run = None if isinstance(weights, Mapping) else _run_of(Path(weights))
-    lock = (run.read_lock() if run else None) or {}
+    run = None if isinstance(weights, Mapping) else Path(weights)
     with said_plainly(), torch_settings(deterministic=False, threads=options.threads):
-        data, net, transforms = _request(net, options, lock)
-        wanted = input_shape(net)
-        same_data = data.name == lock.get("data_set", {}).get("name")
-        kept = run.read_statistics() if run and same_data else None
-        statistics = kept or measure(data.train, wanted, transforms, Workers(options.workers))
+        sight = open_sight(net, run, options)
+        net = sight.net
         module = build_module(net.graph)
         fitting = fit_weights(net.graph, held)
         state = {path: torch.from_numpy(fitting[path].copy()) for path in fitting}
         module.load_state_dict(state, strict=False)  # counters may be missing; nothing reads them
         mode = Mode(device, options.precision, options.channels_last)
         module = module.to(device)
-        seen = view(data.test, wanted, transforms, statistics)
         workers = Workers(options.workers)
-        judged = evaluate_module(module, seen, data.classes, mode, workers=workers)
+        seen = sight.view(sight.data.test)
+        judged = evaluate_module(module, seen, sight.data.classes, mode, workers=workers)
     if not math.isfinite(judged.loss):
         raise RunError(f"{net.name} with these weights gives outputs that are not finite")
     return judged
+
+
+@dataclass(frozen=True)
+class Sight:
+    """How a network that is not being trained sees a set: the network bound to it, the transforms
+    and the statistics they need."""
+
+    net: Network
+    data: ImageData
+    transforms: tuple[Transform, ...]
+    statistics: Statistics
+
+    def view(self, images: Images) -> View:
+        """Some of the set's images as the network takes them."""
+        return view(images, input_shape(self.net), self.transforms, self.statistics)
+
+
+def open_sight(net: Network, weights: Path | None, options: EvaluateOptions | None = None) -> Sight:
+    """The set to judge weights by, or to calibrate on, and how its images are to be seen.
+
+    Weights of a run see images as the run's recipe says, with the run's mean; others as the
+    network's recipe says, with the training set's. Raises as :func:`evaluate` does.
+    """
+    options = options or EvaluateOptions()
+    run = None if weights is None else _run_of(weights)
+    lock = (run.read_lock() if run else None) or {}
+    data, bound, transforms = _request(net, options, lock)
+    same_data = data.name == lock.get("data_set", {}).get("name")
+    kept = run.read_statistics() if run and same_data else None
+    workers = Workers(options.workers)
+    statistics = kept or measure(data.train, input_shape(bound), transforms, workers)
+    return Sight(bound, data, tuple(transforms), statistics)
 
 
 def _request(

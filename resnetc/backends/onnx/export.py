@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from resnetc.backends.base import Artefact, ExportRequest
 from resnetc.backends.onnx import OnnxOptions, write_onnx
+from resnetc.passes import lower_for_inference
 
 
 def export(request: ExportRequest) -> Artefact:
@@ -13,12 +14,15 @@ def export(request: ExportRequest) -> Artefact:
         batch=request.batch if isinstance(request.batch, int) else None,
         opset=request.opset,
         external=request.external,
-        precision=request.precision,
+        plan=request.plan(request.encoding),
     )
     path = request.file(".onnx")
     replaced = path.exists()
     files = write_onnx(
         request.graph, path, request.weights, options=options, provenance=request.provenance
     )
-    facts = {"precision": options.precision, "opset": options.version}
-    return Artefact(files, replaced, facts, f"{options.precision}  opset {options.version}")
+    plan = options.lowering
+    lowered = lower_for_inference(request.graph, fold=request.fold, plan=plan).graph
+    report = plan.report(lowered)
+    facts = {"precision": options.precision, "opset": options.version, "plan": report}
+    return Artefact(files, replaced, facts, f"{plan.summary(lowered)}  opset {options.version}")

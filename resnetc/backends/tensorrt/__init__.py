@@ -20,9 +20,10 @@ from resnetc.backends.onnx import model_bytes
 from resnetc.backends.tensorrt.build import Plan, build_plan
 from resnetc.backends.tensorrt.library import Library, find_library
 from resnetc.backends.tensorrt.options import TensorRtOptions
-from resnetc.backends.tensorrt.precision import count
+from resnetc.backends.tensorrt.precision import count, expected_precisions
 from resnetc.backends.weights import fit_weights, weights_hash
 from resnetc.ir import Graph
+from resnetc.passes import lower_for_inference
 from resnetc.version import __version__
 
 if TYPE_CHECKING:
@@ -83,7 +84,10 @@ def build_engine(
     chosen = options or TensorRtOptions()
     library = find_library(chosen.library)
     held = fit_weights(graph, weights)
-    plan = build_plan(library, model_bytes(graph, held, chosen.onnx, provenance), chosen)
+    model = model_bytes(graph, held, chosen.onnx, provenance)
+    numerics = chosen.onnx.lowering
+    lowered = lower_for_inference(graph, plan=numerics).graph
+    plan = build_plan(library, model, chosen, expected_precisions(lowered))
     data = memoryview(plan.data)
     report = EngineReport(
         path=path,
@@ -100,10 +104,11 @@ def build_engine(
     )
     with replacing(path) as file:
         file.write(data)
-    facts = {
+    facts: dict[str, Any] = {
         "engine_sha256": hashlib.sha256(data).hexdigest(),
         "graph_hash": graph.hash,
         "weights_hash": weights_hash(graph, held),
+        "plan": numerics.report(lowered),
         **(provenance or {}),
     }
     write_text(report.sidecar, _sidecar(graph, library, plan, chosen, report, facts))
@@ -116,7 +121,7 @@ def _sidecar(
     plan: Plan,
     options: TensorRtOptions,
     report: EngineReport,
-    facts: Mapping[str, str],
+    facts: Mapping[str, Any],
 ) -> str:
     document = {
         "network": graph.name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,11 +26,16 @@ class Plan:
     seconds: float
 
 
-def build_plan(library: Library, onnx_model: bytes, options: TensorRtOptions) -> Plan:
+def build_plan(
+    library: Library,
+    onnx_model: bytes,
+    options: TensorRtOptions,
+    expected: Mapping[str, str],
+) -> Plan:
     """Parse, check the precision of every layer, build; look into an engine for the GPU here.
 
     Raises RunError with the library's own words when it refuses, CheckError when the layers do
-    not have the precision asked for.
+    not have the precision that `expected` gives them by node name.
     """
     trt = library.module
     started = time.perf_counter()
@@ -37,7 +43,7 @@ def build_plan(library: Library, onnx_model: bytes, options: TensorRtOptions) ->
     builder = trt.Builder(logger)
     network = _parse(library, builder, logger, onnx_model)
     found = precision.network_precisions(network)
-    precision.require_network(options.precision, found)
+    precision.require_network(options.precision, found, expected)
     config = builder.create_builder_config()
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     if not options.tf32:

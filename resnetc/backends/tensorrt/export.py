@@ -9,7 +9,7 @@ from resnetc.backends.tensorrt import EngineReport, TensorRtOptions, build_engin
 def export(request: ExportRequest) -> Artefact:
     """Write `<name>.engine` and its sidecar."""
     options = TensorRtOptions(
-        precision=request.precision,
+        plan=request.plan("tensorrt"),
         batch=TensorRtOptions.batch if request.batch is None else request.batch,
         library=request.library,
         capabilities=request.capabilities,

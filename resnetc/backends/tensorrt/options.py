@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from resnetc.backends.onnx import OnnxOptions
 from resnetc.backends.tensorrt.library import REMEDIES
 from resnetc.diagnostics import UsageError
+from resnetc.passes import Plan
 
 Profile = tuple[int, int, int]
 """Smallest, usual and largest batch of a dynamic engine."""
@@ -20,7 +21,7 @@ class TensorRtOptions:
     `library`: None for what is installed. `capabilities`: compute capabilities such as "8.6";
     none for the GPU here, or, without one, all that tensorrt_rtx builds for.
     `tf32`: let fp32 convolutions round their operands to 10 bits. Off, though TensorRT has it on:
-    who asks for fp32 gets the numbers of fp32.
+    who asks for fp32 gets the numbers of fp32. `plan` says more of the precision, and sets it.
 
     Raises UsageError for what makes no sense.
     """
@@ -30,8 +31,11 @@ class TensorRtOptions:
     library: str | None = None
     capabilities: tuple[str, ...] = ()
     tf32: bool = False
+    plan: Plan | None = None
 
     def __post_init__(self) -> None:
+        if self.plan is not None:
+            object.__setattr__(self, "precision", self.plan.layers)
         if self.library is not None and self.library not in REMEDIES:
             raise UsageError(
                 f"there is no library {self.library!r}; choose {' or '.join(REMEDIES)}"
@@ -54,4 +58,5 @@ class TensorRtOptions:
     def onnx(self) -> OnnxOptions:
         """The ONNX form the engine is built from."""
         fixed = self.batch if isinstance(self.batch, int) else None
-        return OnnxOptions(precision=self.precision, batch=fixed, external=False)
+        plan = self.plan or Plan(self.precision)
+        return OnnxOptions(plan=plan, batch=fixed, external=False)

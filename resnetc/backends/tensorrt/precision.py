@@ -14,6 +14,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from resnetc.diagnostics import CheckError
+from resnetc.ir import Graph
+from resnetc.passes import PRECISIONS
+from resnetc.shapes import DType
 
 _DATA_TYPES = {"FLOAT": "fp32", "HALF": "fp16"}
 """Where TensorRT's word is not ours in capitals."""
@@ -29,6 +32,14 @@ _WORDS = {
     "float": "fp32",
     "int8": "int8",
     "fp8": "fp8",
+}
+
+_NAMES: Mapping[DType, str] = {
+    **{dtype: name for name, dtype in PRECISIONS.items()},
+    DType.I8: "int8",
+    DType.U8: "uint8",
+    DType.F8: "fp8",
+    DType.F64: "fp64",
 }
 
 
@@ -78,9 +89,26 @@ def count(precisions: Mapping[str, str]) -> dict[str, int]:
     return dict(Counter(precisions.values()).most_common())
 
 
-def require_network(asked: str, found: Mapping[str, str]) -> None:
-    """Every computing layer of a strongly typed network has the precision asked for."""
-    other = [name for name, precision in found.items() if precision != asked]
+def expected_precisions(lowered: Graph) -> dict[str, str]:
+    """What the layers of a network must hold by the graph it is made from, by node name."""
+    expected = {}
+    for node in lowered:
+        types = {operand.dtype for operand in lowered.operands(node)} | {node.type.dtype}
+        expected[node.name] = "+".join(sorted(_NAMES[dtype] for dtype in types))
+    return expected
+
+
+def require_network(asked: str, found: Mapping[str, str], expected: Mapping[str, str]) -> None:
+    """Every computing layer of a strongly typed network has the precision the graph gives it.
+
+    A layer that is a step of a node bears another name: it has what some node has.
+    """
+    somewhere = set(expected.values())
+    other = [
+        name
+        for name, precision in found.items()
+        if not (precision == expected[name] if name in expected else precision in somewhere)
+    ]
     if other:
         shown = ", ".join(f"{name} ({found[name]})" for name in other[:5])
         raise CheckError(
