@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -119,13 +119,15 @@ def read_weights(path: Path) -> Arrays:
     return _SafetensorsFile(path)
 
 
-def write_weights(path: Path, weights: Mapping[str, Any]) -> None:
-    """Write weights as a .safetensors file, whole or not at all."""
+def write_weights(
+    path: Path, weights: Mapping[str, Any], facts: Mapping[str, str] | None = None
+) -> None:
+    """Write weights as a .safetensors file, whole or not at all; `facts` go into its metadata."""
     from safetensors.numpy import save
 
     arrays = {name: array.copy(order="C") for name, array in as_arrays(weights).items()}
     with replacing(path) as file:
-        file.write(save(arrays))
+        file.write(save(arrays, dict(facts) if facts else None))
 
 
 def _read_folder(folder: Path) -> Arrays:
@@ -165,8 +167,9 @@ def _read_torch(path: Path) -> Arrays:
 def fit_weights(graph: Graph, weights: Mapping[str, Any]) -> Arrays:
     """The same weights as arrays, once every parameter of the graph has one of its shape.
 
-    Batch norm's counters may be missing, for nothing that infers reads them. Raises UsageError
-    that names what is missing, what has another shape and what the network does not have.
+    Batch norm's counters may be missing, for nothing that infers reads them; where the graph is a
+    part of a network, weights of the rest are passed over. Raises UsageError that names what is
+    missing, what has another shape and what the network does not have.
     """
     held = as_arrays(weights)
     needed = {p.path: p for p in graph.parameters.values() if p.role is not Role.COUNTER}
@@ -177,7 +180,8 @@ def fit_weights(graph: Graph, weights: Mapping[str, Any]) -> Arrays:
         for path, shape in shapes.items()
         if shape != needed[path].type.shape
     ]
-    unknown = [path for path in held if path not in graph.parameters]
+    known = graph.parameters.keys() | graph.left_out
+    unknown = [path for path in held if path not in known]
     complaints = [
         *_complaint("missing", [_with_hint(path, unknown) for path in missing]),
         *_complaint("of another shape", other),
@@ -190,15 +194,28 @@ def fit_weights(graph: Graph, weights: Mapping[str, Any]) -> Arrays:
 
 def weights_hash(graph: Graph, weights: Mapping[str, np.ndarray]) -> str:
     """Identity of the arrays a graph uses: names, shapes, element types and bytes."""
+    return combine_digests(array_digest(path, weights[path]) for path in hashed_paths(graph))
+
+
+def hashed_paths(graph: Graph) -> list[str]:
+    """The parameters that make up the identity of a graph's weights, in its order: all that
+    inference reads."""
+    return [p.path for p in graph.parameters.values() if p.role is not Role.COUNTER]
+
+
+def array_digest(path: str, array: np.ndarray) -> str:
+    """Identity of one array under its name."""
     import numpy as np
 
-    digest = hashlib.sha256()
-    for path, parameter in graph.parameters.items():
-        if parameter.role is not Role.COUNTER:
-            array = np.ascontiguousarray(weights[path])
-            digest.update(f"{path} {array.shape} {array.dtype.name}\n".encode())
-            digest.update(array.reshape(-1).view(np.uint8).data)
+    plain = np.ascontiguousarray(array)
+    digest = hashlib.sha256(f"{path} {plain.shape} {plain.dtype.name}\n".encode())
+    digest.update(plain.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
+
+
+def combine_digests(digests: Iterable[str]) -> str:
+    """Identity of several arrays in a row."""
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
 def _complaint(what: str, items: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""`resnetc export` and `resnetc verify`: artefacts of a network, and whether they agree."""
+"""`resnetc export`: artefacts of a network."""
 
 from __future__ import annotations
 
@@ -31,7 +31,6 @@ from resnetc.driver import Network
 
 if TYPE_CHECKING:
     from resnetc.backends.base import Artefact, ExportRequest
-    from resnetc.backends.parity import Agreement
     from resnetc.backends.weights import Arrays
 
 RANDOM = "random"
@@ -169,12 +168,17 @@ def export(
     failed one's.
     """
     from resnetc.backends.base import ExportRequest, require_known
+    from resnetc.backends.provenance import text_hash
 
     net = load_trained(network, settings, weights, outputs)
     targets, options = apply_deployment(ctx, net, targets, options)
     chosen = list(dict.fromkeys(target.strip() for target in targets.split(",")))
     require_known(chosen)
-    provenance = {"reference": net.reference, "settings": json.dumps(net.settings)}
+    provenance = {
+        "reference": net.reference,
+        "settings": json.dumps(net.settings),
+        "spec_hash": text_hash(net.source_text),
+    }
     if net.outputs is not None:
         provenance["outputs"] = json.dumps(net.outputs)
     precision = take_request(options)
@@ -226,68 +230,3 @@ def _export_each(
             if say is not None:
                 say(str(written[name]))
     return written, failures
-
-
-# --------------------------------------------------------------------------------------- verify
-
-
-@click.command()
-@network_argument
-@set_option
-@outputs_option
-@weights_option
-@click.option(
-    "--onnx",
-    "onnx_file",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="An ONNX file to hold against the network; by default one is made.",
-)
-@click.option("--batch", type=click.IntRange(1), default=4, show_default=True, help="Samples.")
-@click.option(
-    "--tolerance", type=click.FloatRange(0), help="Largest error, relative to the largest output."
-)
-@json_option
-def verify(
-    network: str,
-    settings: tuple[str, ...],
-    outputs: tuple[str, ...] | None,
-    weights: str | None,
-    seed: int,
-    onnx_file: Path | None,
-    batch: int,
-    tolerance: float | None,
-    as_json: bool,
-) -> None:
-    """Compare PyTorch and ONNX with a float64 reference, on seeded random input.
-
-    Exit code 5 when one is further away than the tolerance of its precision.
-    """
-    from resnetc.backends.parity import check_parity, require_parity
-
-    net = load_trained(network, settings, weights, outputs)
-    held = load_weights(net, weights, seed)
-    agreements = check_parity(
-        net.graph, held, onnx_file=onnx_file, batch=batch, seed=seed, tolerance=tolerance
-    )
-    if as_json:
-        rows = [each.to_json() for each in agreements]
-        click.echo(
-            json.dumps(
-                {"network": net.name, "batch": batch, "seed": seed, "agreements": rows}, indent=2
-            )
-        )
-    else:
-        click.echo(f"{net.name}: {batch} random inputs, seed {seed}; reference: torch in float64")
-        for each in agreements:
-            click.echo(_row(each))
-    require_parity(agreements)
-
-
-def _row(each: Agreement) -> str:
-    verdict = "agrees" if each.passed else "DIFFERS"
-    top1 = "" if each.top1 is None else f"  top-1 {each.top1:.0%}"
-    return (
-        f"  {each.backend:<18} {each.output:<8} max abs {each.max_abs:.2e}  rel {each.max_rel:.2e}"
-        f"  cosine {each.cosine:.9f}{top1}  {verdict} (tolerance {each.tolerance:.0e} rel)"
-    )

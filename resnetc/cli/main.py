@@ -23,7 +23,7 @@ VERBS = {
     "train": "resnetc.cli.train:train",
     "eval": "resnetc.cli.train:evaluate",
     "export": "resnetc.cli.export:export",
-    "verify": "resnetc.cli.export:verify",
+    "verify": "resnetc.cli.verify:verify",
     "bench": "resnetc.cli.bench:bench",
     "list": "resnetc.cli.zoo:list_networks",
     "new": "resnetc.cli.zoo:new",

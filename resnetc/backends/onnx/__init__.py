@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from resnetc.backends.hashed import HashedArrays
 from resnetc.backends.onnx.files import write_external, write_inline
-from resnetc.backends.onnx.model import build_skeleton, lowered_skeleton
+from resnetc.backends.onnx.model import PRODUCER, build_skeleton, lowered_skeleton
 from resnetc.backends.onnx.options import OnnxOptions
 from resnetc.backends.onnx.wire import MESSAGE_LIMIT, WireModel
 from resnetc.backends.weights import fit_weights
@@ -36,8 +37,8 @@ def write_onnx(
     """Write a graph (of stage SOURCE) as an ONNX file; returns the files written.
 
     `weights` are named by parameter path, as a torch state_dict is. `provenance` goes into the
-    file's metadata beside the graph's hash, each key behind "resnetc.". What stood at `path` stays
-    as it is until everything is written.
+    file's metadata beside the hashes of graph and weights, each key behind "resnetc.". What stood
+    at `path` stays as it is until everything is written.
 
     Raises UsageError for weights that do not fit the network and for options that cannot be met,
     RunError when the disk refuses or a number does not fit the precision.
@@ -46,10 +47,17 @@ def write_onnx(
     held = fit_weights(graph, weights)
     skeleton = build_skeleton(graph, chosen, provenance)
     model = WireModel(skeleton)
-    if chosen.external or (chosen.external is None and model.size > MESSAGE_LIMIT):
-        return path, write_external(path, skeleton, held)
-    _require_one_message(model)
-    write_inline(path, model, held)
+    external = model.size > MESSAGE_LIMIT if chosen.external is None else chosen.external
+    if not external:
+        _require_one_message(model)
+    with HashedArrays(held) as arrays:
+
+        def late() -> dict[str, str]:
+            return {f"{PRODUCER}.weights_hash": arrays.digest(graph)}
+
+        if external:
+            return path, write_external(path, skeleton, arrays, late)
+        write_inline(path, model, arrays, late)
     return (path,)
 
 

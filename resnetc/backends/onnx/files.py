@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resnetc.atomic import replacing
 from resnetc.backends.onnx.model import Skeleton
-from resnetc.backends.onnx.wire import Place, WireModel, write_array
+from resnetc.backends.onnx.wire import Place, WireModel, metadata_bytes, write_array
 
 if TYPE_CHECKING:
     import numpy as np
 
     Weights = Mapping[str, np.ndarray]
 
+Late = Callable[[], Mapping[str, str]]
+"""Facts for the metadata that are known once all arrays have been read."""
 INLINE_BELOW = 1024
 """Bytes. Smaller arrays stay in the model's file: shape inference reads axes and pads there."""
 ALIGNMENT = 4096
 """The page size, so that a runtime can map each array (onnx.proto, `external_data`)."""
 
 
-def write_inline(path: Path, model: WireModel, weights: Weights) -> None:
-    """Write one file that holds everything."""
+def write_inline(path: Path, model: WireModel, weights: Weights, late: Late) -> None:
+    """Write one file that holds everything, and what is known once all arrays are read."""
     with replacing(path) as file:
         model.write(file, weights)
+        file.write(metadata_bytes(late()))
 
 
-def write_external(path: Path, skeleton: Skeleton, weights: Weights) -> Path:
+def write_external(path: Path, skeleton: Skeleton, weights: Weights, late: Late) -> Path:
     """Write the model and its data file `<name>.data`; returns the data file's path.
 
     Two files cannot be renamed in one step, and a model beside another's weights is silently
@@ -38,10 +41,10 @@ def write_external(path: Path, skeleton: Skeleton, weights: Weights) -> Path:
     """
     plain = path.with_name(f"{path.name}.data")
     data = _unused_data_file(path) if plain.exists() else plain
-    _write_pair(path, data, skeleton, weights)
+    _write_pair(path, data, skeleton, weights, late)
     if data != plain:
         if _give_name(data, plain):
-            _write_model(path, skeleton, weights, place_arrays(skeleton, plain.name))
+            _write_model(path, skeleton, weights, place_arrays(skeleton, plain.name), late)
             data = plain
         else:
             plain.unlink()
@@ -63,7 +66,7 @@ def place_arrays(skeleton: Skeleton, file: str) -> dict[str, Place]:
     return places
 
 
-def _write_pair(path: Path, data: Path, skeleton: Skeleton, weights: Weights) -> None:
+def _write_pair(path: Path, data: Path, skeleton: Skeleton, weights: Weights, late: Late) -> None:
     """Write a data file that nothing refers to yet, then the model that does."""
     places = place_arrays(skeleton, data.name)
     with replacing(data) as file:
@@ -72,7 +75,7 @@ def _write_pair(path: Path, data: Path, skeleton: Skeleton, weights: Weights) ->
                 file.seek(place.offset)
                 write_array(file, each, weights)
     try:
-        _write_model(path, skeleton, weights, places)
+        _write_model(path, skeleton, weights, places, late)
     except BaseException:
         if not (path.exists() and data.name.encode() in path.read_bytes()):
             data.unlink()
@@ -80,10 +83,11 @@ def _write_pair(path: Path, data: Path, skeleton: Skeleton, weights: Weights) ->
 
 
 def _write_model(
-    path: Path, skeleton: Skeleton, weights: Weights, places: Mapping[str, Place]
+    path: Path, skeleton: Skeleton, weights: Weights, places: Mapping[str, Place], late: Late
 ) -> None:
     with replacing(path) as file:
         WireModel(skeleton, places).write(file, weights)
+        file.write(metadata_bytes(late()))
 
 
 def _give_name(data: Path, plain: Path) -> bool:

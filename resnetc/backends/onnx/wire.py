@@ -11,7 +11,7 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from onnx import GraphProto, ModelProto, TensorProto
+from onnx import GraphProto, ModelProto, StringStringEntryProto, TensorProto
 
 from resnetc.backends.onnx.emission import ELEMENT_TYPES, Initializer
 from resnetc.backends.onnx.model import Skeleton
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     Weights = Mapping[str, np.ndarray]
 
-MESSAGE_LIMIT = 2**31 - 1
-"""Protobuf refuses larger messages."""
+MESSAGE_LIMIT = 2**31 - 1 - 1024
+"""Protobuf refuses larger messages, and metadata may follow."""
 _MODEL_GRAPH = 7
 _GRAPH_INITIALIZER = 5
 _TENSOR_RAW_DATA = 9
@@ -86,6 +86,13 @@ class WireModel:
             sink.write(part.head)
             if part.array is not None:
                 write_array(sink, part.array, weights)
+
+
+def metadata_bytes(facts: Mapping[str, str]) -> bytes:
+    """Metadata in the wire form: behind a model, a parser adds it to the model's own."""
+    entries = [StringStringEntryProto(key=key, value=value) for key, value in facts.items()]
+    content: bytes = ModelProto(metadata_props=entries).SerializeToString()
+    return content
 
 
 def write_array(sink: Sink, initializer: Initializer, weights: Weights) -> None:

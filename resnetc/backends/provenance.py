@@ -1,0 +1,289 @@
+"""What an artefact says of where it comes from, held against the network that is here.
+
+ONNX          `metadata_props`, each key behind "resnetc."
+engine        the sidecar `<engine>.json`
+safetensors   the file's `__metadata__`, keys as in ONNX
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from resnetc.backends.weights import weights_hash
+from resnetc.diagnostics import CheckError, RunError, UsageError
+from resnetc.ir import Graph
+from resnetc.version import __version__
+
+if TYPE_CHECKING:
+    import numpy as np
+    import onnx
+
+PREFIX = "resnetc."
+_SHOWN = 12
+"""Digits of a hash that are shown."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One thing an artefact says of itself. `holds` is None for what was not or cannot be checked;
+    `told` says in words what was found."""
+
+    artefact: str
+    what: str
+    holds: bool | None
+    told: str
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        verdict = {True: "", False: "STALE: ", None: ""}[self.holds]
+        return f"{self.artefact}  {self.what:<9} {verdict}{self.told}"
+
+
+@dataclass(frozen=True)
+class OnnxFacts:
+    """An ONNX file without its arrays: what it says, the shape of its first input (None for what
+    is dynamic), and its layers counted by the precision of their weights."""
+
+    said: Mapping[str, str]
+    input_shape: tuple[int | None, ...]
+    precisions: Mapping[str, int]
+
+
+def staleness(claims: Iterable[Claim]) -> list[str]:
+    """The artefacts that are stale, and in what."""
+    return [f"{claim.artefact} is stale: {claim.told}" for claim in claims if claim.holds is False]
+
+
+def require_same_network(graph: Graph, said: Mapping[str, str], file: Path) -> None:
+    """Raise UsageError for a file that says it is of another network, CheckError for one of another
+    state of this one; either way there is nothing to compare."""
+    written_from = said.get("graph_hash")
+    if written_from is None or written_from == graph.hash:
+        return
+    name = said.get("network")
+    told = (
+        f"was written from {name}, graph {_short(written_from)}; "
+        f"this is {graph.name}, graph {_short(graph.hash)}"
+    )
+    if name == graph.name:
+        raise CheckError(f"{file} is stale: it {told}. The spec or its settings have changed since")
+    raise UsageError(f"the ONNX file {told}")
+
+
+def check_onnx(
+    graph: Graph, weights: Mapping[str, np.ndarray], file: Path, spec_hash: str | None = None
+) -> list[Claim]:
+    """What an ONNX file says, checked. Raises RunError for a file that is none."""
+    facts = onnx_facts(file)
+    said = facts.said
+    return [
+        *_common(file.name, graph, weights, said, spec_hash),
+        _precision(file.name, said.get("precision"), facts.precisions),
+        _version(file.name, "resnetc", said.get("version"), __version__),
+    ]
+
+
+def check_engine(
+    graph: Graph, weights: Mapping[str, np.ndarray], file: Path, spec_hash: str | None = None
+) -> list[Claim]:
+    """What an engine's sidecar says, checked; the sidecar must belong to this very file.
+
+    Raises UsageError where a file is missing, RunError for a sidecar that cannot be read.
+    """
+    sidecar = file.with_name(f"{file.name}.json")
+    for each in (file, sidecar):
+        if not each.is_file():
+            raise UsageError(f"{each}: there is no such file")
+    try:
+        said = json.loads(sidecar.read_text(encoding="utf-8"))
+        precision, library = said["precision"], said["library"]
+        asked, found = precision["asked"], precision["found"]
+        name, version, digest = library["name"], library["version"], said["engine_sha256"]
+    except (ValueError, LookupError, TypeError) as error:
+        raise RunError(f"{sidecar}: not an engine's sidecar: {error}") from error
+    with file.open("rb") as opened:
+        same = hashlib.file_digest(opened, "sha256").hexdigest() == digest
+    told = "the file the sidecar speaks of" if same else f"not the file {sidecar.name} speaks of"
+    return [
+        Claim(file.name, "file", same, told),
+        *_common(file.name, graph, weights, said, spec_hash),
+        _precision(file.name, asked, found),
+        _version(file.name, "resnetc", said.get("resnetc"), __version__),
+        _library(file.name, name, version),
+    ]
+
+
+def check_weights(graph: Graph, file: Path) -> list[Claim]:
+    """What a .safetensors file says of the network it is of; nothing for one that says nothing."""
+    said = weights_facts(file)
+    return [_graph(file.name, graph, said)] if "graph_hash" in said else []
+
+
+def weights_facts(file: Path) -> dict[str, str]:
+    """The metadata of a .safetensors file; none of another kind of file."""
+    import safetensors
+
+    if not file.is_file() or file.suffix in (".pth", ".pt"):
+        return {}
+    try:
+        with safetensors.safe_open(file, framework="numpy") as opened:
+            return _without_prefix(opened.metadata() or {})
+    except (safetensors.SafetensorError, OSError) as error:
+        raise RunError(f"{file}: not a whole .safetensors file: {error}") from error
+
+
+def provenance_metadata(facts: Mapping[str, str]) -> dict[str, str]:
+    """Facts as they stand in a file's metadata."""
+    return {f"{PREFIX}{key}": value for key, value in facts.items()}
+
+
+def text_hash(text: str) -> str:
+    """Identity of a spec's text."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _without_prefix(said: Mapping[str, str]) -> dict[str, str]:
+    return {
+        key.removeprefix(PREFIX): value for key, value in said.items() if key.startswith(PREFIX)
+    }
+
+
+# --------------------------------------------------------------------------------------- claims
+
+
+def _common(
+    artefact: str,
+    graph: Graph,
+    weights: Mapping[str, np.ndarray],
+    said: Mapping[str, str],
+    spec_hash: str | None,
+) -> Iterator[Claim]:
+    yield _graph(artefact, graph, said)
+    yield _weights(artefact, said.get("weights_hash"), weights_hash(graph, weights))
+    written = said.get("spec_hash")
+    if written is not None and spec_hash is not None:
+        same = written == spec_hash
+        told = "the text is the same" if same else "the text has changed since, the network has not"
+        yield Claim(artefact, "spec", True if same else None, told)
+
+
+def _graph(artefact: str, graph: Graph, said: Mapping[str, str]) -> Claim:
+    written = said.get("graph_hash")
+    if written is None:
+        return Claim(artefact, "graph", None, "it does not say which graph it was written from")
+    if written == graph.hash:
+        return Claim(artefact, "graph", True, f"{graph.name}, {_short(written)}")
+    told = (
+        f"written from {said.get('network')}, graph {_short(written)}; "
+        f"this is {graph.name}, graph {_short(graph.hash)}"
+    )
+    return Claim(artefact, "graph", False, told)
+
+
+def _weights(artefact: str, written: str | None, here: str) -> Claim:
+    if written is None:
+        return Claim(artefact, "weights", None, "it does not say which weights it holds")
+    if written == here:
+        return Claim(artefact, "weights", True, _short(here))
+    return Claim(
+        artefact, "weights", False, f"it holds weights {_short(written)}; these are {_short(here)}"
+    )
+
+
+def _precision(artefact: str, said: str | None, found: Mapping[str, int]) -> Claim:
+    """The precision that was asked for must be there; of fp32 all must be."""
+    counted = ", ".join(f"{count} {name}" for name, count in sorted(found.items())) or "no layers"
+    if said is None:
+        return Claim(artefact, "precision", None, counted)
+    holds = said in found and (said != "fp32" or set(found) == {"fp32"})
+    told = f"{said}; layers by their weights: {counted}"
+    return Claim(artefact, "precision", holds, told if holds else f"it says {told}")
+
+
+def _version(artefact: str, package: str, written: str | None, here: str) -> Claim:
+    """Another version is no mistake: what matters is compared by itself."""
+    if written is None:
+        return Claim(artefact, "version", None, f"it does not say which {package} wrote it")
+    same = written == here
+    told = f"{package} {written}" + ("" if same else f", and {here} is here")
+    return Claim(artefact, "version", True if same else None, told)
+
+
+def _library(artefact: str, name: str, built_with: str) -> Claim:
+    """An engine is opened by the version that built it, unless it was built to be compatible."""
+    try:
+        here = metadata.version(name.replace("_", "-"))
+    except metadata.PackageNotFoundError:
+        return Claim(artefact, "library", None, f"{name} {built_with}, which is not installed here")
+    holds = here == built_with
+    told = f"{name} {built_with}" + ("" if holds else f", and {here} is here")
+    return Claim(artefact, "library", holds, told)
+
+
+def _short(digest: str) -> str:
+    return digest[:_SHOWN]
+
+
+# ----------------------------------------------------------------------------------------- ONNX
+
+
+def onnx_facts(file: Path) -> OnnxFacts:
+    """Read an ONNX file without external arrays.
+
+    Raises UsageError where there is none, RunError for another kind of file.
+    """
+    import onnx
+
+    if not file.is_file():
+        raise UsageError(f"{file}: there is no such file")
+    try:
+        model = onnx.load(file, load_external_data=False)
+    except OSError:
+        raise
+    except Exception as error:  # protobuf's own, which onnx does not name
+        raise RunError(f"{file}: this is no whole ONNX model: {error}") from error
+    if not model.graph.input:
+        raise RunError(f"{file}: this is no whole ONNX model: it reads nothing")
+    dims = model.graph.input[0].type.tensor_type.shape.dim
+    shape = tuple(each.dim_value if each.HasField("dim_value") else None for each in dims)
+    said = _without_prefix({each.key: each.value for each in model.metadata_props})
+    return OnnxFacts(said, shape or (None,), layer_precisions(model))
+
+
+def layer_precisions(model: onnx.ModelProto) -> Counter[str]:
+    """Layers with weights, counted by what the weights are stored in: a file may say "int8" and
+    hold floats."""
+    stored = {each.name: each.data_type for each in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type in ("DequantizeLinear", "Cast") and node.input[0] in stored:
+            stored[node.output[0]] = stored[node.input[0]]
+    names = _precision_names()
+    return Counter(
+        names[stored[node.input[1]]]
+        for node in model.graph.node
+        if node.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul") and node.input[1] in stored
+    )
+
+
+def _precision_names() -> dict[int, str]:
+    from onnx import TensorProto
+
+    kinds = {
+        "FLOAT": "fp32",
+        "FLOAT16": "fp16",
+        "BFLOAT16": "bf16",
+        "DOUBLE": "fp64",
+        "INT8": "int8",
+        "UINT8": "int8",
+        "FLOAT8E4M3FN": "fp8",
+    }
+    return {TensorProto.DataType.Value(kind): name for kind, name in kinds.items()}

@@ -1,0 +1,218 @@
+"""`resnetc verify`: do artefacts and runtimes agree with the network, and are they fresh?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from resnetc.cli.arguments import (
+    json_option,
+    load_trained,
+    network_argument,
+    outputs_option,
+    set_option,
+)
+from resnetc.cli.export import RANDOM, load_weights, weights_option
+from resnetc.diagnostics import CheckError, ResnetcError, UsageError
+from resnetc.driver import Network
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from resnetc.backends.parity import Agreement
+    from resnetc.backends.provenance import Claim
+    from resnetc.backends.weights import Arrays
+
+
+@click.command()
+@network_argument
+@set_option
+@outputs_option
+@weights_option
+@click.option(
+    "--onnx",
+    "onnx_files",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="An ONNX file to hold against the network, any number of times; by default one is made.",
+)
+@click.option(
+    "--engine",
+    "engines",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="A TensorRT engine whose sidecar is to be checked, any number of times.",
+)
+@click.option(
+    "--backends",
+    metavar="NAMES",
+    help="Any of eager, compile, onnxruntime, openvino, separated by commas; eager,onnxruntime "
+    "without it.",
+)
+@click.option("--batch", type=click.IntRange(1), default=4, show_default=True, help="Samples.")
+@click.option(
+    "--data",
+    metavar="NAME[:PATH]",
+    help="Compare on test images of this data set instead of random input.",
+)
+@click.option(
+    "--tolerance", type=click.FloatRange(0), help="Largest error, relative to the largest output."
+)
+@json_option
+def verify(
+    network: str,
+    settings: tuple[str, ...],
+    outputs: tuple[str, ...] | None,
+    weights: str | None,
+    seed: int,
+    onnx_files: tuple[Path, ...],
+    engines: tuple[Path, ...],
+    backends: str | None,
+    batch: int,
+    data: str | None,
+    tolerance: float | None,
+    as_json: bool,
+) -> None:
+    """Compare PyTorch and ONNX with a float64 reference, and artefacts with where they come from.
+
+    Exit code 5 when one is further away than the tolerance of its precision, which is told with
+    the first block where the two part; and when an artefact was written from another state of the
+    network or from other weights.
+    """
+    from resnetc.backends.parity import DEFAULT, differences
+    from resnetc.backends.provenance import staleness
+
+    net = load_trained(network, settings, weights, outputs)
+    held = load_weights(net, weights, seed)
+    claims = list(_claims(net, held, weights, onnx_files, engines))
+    if not as_json:
+        for claim in claims:
+            click.echo(str(claim))
+    images = None if data is None else _images(net, weights, data, batch)
+    shown = _inputs(batch, seed, data, images)
+    chosen = _names(backends) if backends is not None else DEFAULT
+    agreements, refused = _compare(net, held, onnx_files, chosen, images, batch, seed, tolerance)
+    if as_json:
+        told = _document(net, shown, claims, agreements)
+        click.echo(json.dumps(told, indent=2))
+    else:
+        click.echo(f"{net.name}: {shown['said']}; reference: torch in float64")
+        for each in agreements:
+            click.echo(_row(each))
+    if refused is not None:
+        raise refused
+    if problems := [*staleness(claims), *differences(agreements)]:
+        raise CheckError("\n".join(problems))
+
+
+def _claims(
+    net: Network,
+    held: Arrays,
+    weights: str | None,
+    onnx_files: tuple[Path, ...],
+    engines: tuple[Path, ...],
+) -> Iterator[Claim]:
+    """What all artefacts say of themselves, the weights' file included."""
+    from resnetc.backends.provenance import check_engine, check_onnx, check_weights, text_hash
+
+    spec = text_hash(net.source_text)
+    if weights not in (None, RANDOM):
+        yield from check_weights(net.graph, _weights_file(Path(str(weights))))
+    for file in onnx_files:
+        yield from check_onnx(net.graph, held, file, spec)
+    for engine in engines:
+        yield from check_engine(net.graph, held, engine, spec)
+
+
+def _weights_file(path: Path) -> Path:
+    from resnetc.backends.weights import CHECKPOINT_WEIGHTS
+
+    return path / CHECKPOINT_WEIGHTS if path.is_dir() else path
+
+
+def _images(net: Network, weights: str | None, data: str, count: int) -> np.ndarray:
+    """Test images as the network takes them, float32 [N, C, H, W]."""
+    import numpy as np
+
+    from resnetc.train.samples import judging_images
+
+    folder = None if weights in (None, RANDOM) else Path(str(weights))
+    seen = judging_images(net, folder, data, count)
+    return np.concatenate([images for images, _ in seen.batches(count)])
+
+
+def _inputs(batch: int, seed: int, data: str | None, images: np.ndarray | None) -> dict[str, Any]:
+    if images is None:
+        return {"batch": batch, "seed": seed, "said": f"{batch} random inputs, seed {seed}"}
+    count = len(images)
+    return {"batch": count, "data": data, "said": f"{count} test images of {data}"}
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not names:
+        raise UsageError(f"`{text}` names nothing")
+    return names
+
+
+def _compare(
+    net: Network,
+    held: Arrays,
+    files: tuple[Path, ...],
+    backends: tuple[str, ...],
+    images: np.ndarray | None,
+    batch: int,
+    seed: int,
+    tolerance: float | None,
+) -> tuple[list[Agreement], ResnetcError | None]:
+    """Agreements for every file, and the first refusal: one file that cannot be compared does not
+    keep the others from being."""
+    from resnetc.backends.parity import check_parity
+
+    found: list[Agreement] = []
+    refused: ResnetcError | None = None
+    torch_once = backends
+    for file in files or (None,):
+        try:
+            found += check_parity(
+                net.graph,
+                held,
+                onnx_file=file,
+                backends=torch_once,
+                images=images,
+                batch=batch,
+                seed=seed,
+                tolerance=tolerance,
+            )
+        except ResnetcError as error:
+            refused = refused or error
+        else:
+            # What reads no file has been told of, and gives the same beside another.
+            torch_once = tuple(name for name in backends if name not in ("eager", "compile"))
+    return found, refused
+
+
+def _document(
+    net: Network, shown: dict[str, Any], claims: list[Claim], agreements: list[Agreement]
+) -> dict[str, Any]:
+    return {
+        "network": net.name,
+        **{key: value for key, value in shown.items() if key != "said"},
+        "provenance": [claim.to_json() for claim in claims],
+        "agreements": [each.to_json() for each in agreements],
+    }
+
+
+def _row(each: Agreement) -> str:
+    verdict = "agrees" if each.passed else "DIFFERS"
+    top1 = "" if each.top1 is None else f"  top-1 {each.top1:.0%}"
+    return (
+        f"  {each.backend:<18} {each.output:<8} max abs {each.max_abs:.2e}  rel {each.max_rel:.2e}"
+        f"  cosine {each.cosine:.9f}{top1}  {verdict} (tolerance {each.tolerance:.0e} rel)"
+    )
