@@ -85,15 +85,15 @@ def place(graph: Graph, encoding: Encoding, keep: Collection[str] = ()) -> Place
 
 def _place_sum(placement: Placement, add: Node, depths: dict[NodeId, int]) -> None:
     """Quantize the operands of a residual sum but the branch: of the layers that give the sum
-    alone their result, the one behind most ops."""
+    alone their result, the one behind most ops. Where that is kept wide, so is the sum."""
     graph = placement.graph
     given = [
         index
         for index, operand in enumerate(add.inputs)
-        if operand in placement.layers and len(graph.users(operand)) == 1
+        if isinstance(graph[operand].op, QUANTIZABLE) and len(graph.users(operand)) == 1
     ]
-    if given:
-        branch = max(given, key=lambda index: depths[add.inputs[index]])
+    branch = max(given, key=lambda index: depths[add.inputs[index]], default=None)
+    if branch is not None and add.inputs[branch] in placement.layers:
         others = set(range(len(add.inputs))) - {branch}
         placement.edges |= {(add.id, index) for index in others}
 

@@ -5,7 +5,7 @@ plan = Plan("int8", encoding=ENCODINGS["ort"], ranges=found.ranges)
 write_onnx(net.graph, path, weights, options=OnnxOptions(plan=plan))
 """
 
-from resnetc.quantization.calibrate import Calibrated, Images, calibrate
+from resnetc.quantization.calibration import Calibrated, Images, calibrate
 from resnetc.quantization.running import Labelled
 from resnetc.quantization.sensitivity import LayerCost, Sensitivity, choose_kept, rank_layers
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], object]
 
+_ROUNDING = 1e-9
+"""What the difference of two accuracies may be off, in points."""
+
 
 @dataclass(frozen=True)
 class LayerCost:
@@ -109,7 +112,7 @@ def choose_kept(
         if count not in judged:
             tried = replace(plan, keep=(*plan.keep, *dearest[:count]))
             judged[count] = _accuracy(logits(graph, weights, tried, images), right)
-        return 100 * (found.wide - judged[count]) <= max_loss
+        return 100 * (found.wide - judged[count]) <= max_loss + _ROUNDING
 
     low, high = 0, len(dearest)
     if not fits(high):
