@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +15,7 @@ from zoo.parity import TOLERANCE, differences, load
 from zoo.torchvision import NOT_CONVOLUTIONAL
 from zoo.torchvision import REFERENCES as TORCHVISION
 
+ROOT = Path(__file__).parent.parent
 REFERENCES = references()
 PARITY = [
     pytest.param(name, marks=pytest.mark.slow if reference.slow else [])
@@ -67,8 +71,57 @@ def _with_dropout(module: torch.nn.Module) -> torch.nn.Module:
     return module
 
 
+@pytest.mark.parametrize("name", [name for name, each in TORCHVISION.items() if not each.settings])
+def test_multiply_accumulates_are_those_torchvision_publishes(name: str) -> None:
+    network = load(name, TORCHVISION[name])
+    (image,) = network.graph.inputs
+    published = {
+        weights.meta["_ops"]
+        for weights in torchvision.models.get_model_weights(name)
+        if weights.transforms().crop_size[0] == image.type.shape[1]
+    }
+    assert list(published) == pytest.approx([network.cost.macs / 1e9], abs=6e-4)
+
+
 def test_every_convolutional_classifier_of_torchvision_is_here() -> None:
     offered = torchvision.models.list_models(module=torchvision.models)
     attending = {name for name in offered if name.startswith(NOT_CONVOLUTIONAL)}
     assert set(offered) - attending == TORCHVISION.keys() & set(offered)
     assert {name.partition("_")[0] for name in attending} == {"maxvit", "swin", "vit"}
+
+
+# ---------------------------------------------------------------------------------- docs/zoo.md
+
+
+def _documented() -> list[list[str]]:
+    """Cells of the table, row by row."""
+    text = (ROOT / "docs" / "zoo.md").read_text(encoding="utf-8")
+    table = text.partition("<!-- table -->")[2].partition("<!-- end of table -->")[0]
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")]
+    return rows[1:]
+
+
+def test_the_table_has_every_network_and_what_was_measured() -> None:
+    measured = json.loads((ROOT / "benchmarks" / "results" / "zoo.json").read_text())["results"]
+    assert measured.keys() == REFERENCES.keys(), "run benchmarks/zoo.py"
+    rows = _documented()
+    assert sorted(row[1] for row in rows) == sorted(each.shown for each in REFERENCES.values())
+    largest = {each["network"]: max(each["differences"].values()) for each in measured.values()}
+    assert {row[0]: float(row[6]) for row in rows} == pytest.approx(largest, rel=0.5)
+    assert max(largest.values()) < TOLERANCE
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_the_table_is_true(name: str) -> None:
+    network = load(name, REFERENCES[name])
+    settings = ", ".join(f"{key} = {value}" for key, value in network.settings.items())
+    title = f"{network.name} with {settings}" if settings else network.name
+    (row,) = [row for row in _documented() if row[0] == title]
+    code = re.sub(r"#.*", "", network.path.read_text(encoding="utf-8"))
+    assert row[1:6] == [
+        REFERENCES[name].shown,
+        f"{network.cost.params:,}",
+        f"{network.cost.macs / 1e9:.3f}",
+        f"[{network.path.name}](../specs/{network.path.name})",
+        str(len(re.findall(r"\S.*", code))),
+    ]
