@@ -25,6 +25,8 @@ VERBS = {
     "export": "resnetc.cli.export:export",
     "verify": "resnetc.cli.verify:verify",
     "bench": "resnetc.cli.bench:bench",
+    "lift": "resnetc.cli.lift:lift",
+    "convert": "resnetc.cli.convert:convert",
     "list": "resnetc.cli.zoo:list_networks",
     "new": "resnetc.cli.zoo:new",
     "lsp": "resnetc.cli.lsp:lsp",

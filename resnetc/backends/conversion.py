@@ -1,0 +1,208 @@
+"""Weights of one network's names as another's: what fits, what does not, and what would help."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from resnetc.analysis.matching import Mismatch, compare
+from resnetc.atomic import replacing
+from resnetc.backends.random_weights import random_weights
+from resnetc.backends.weights import Arrays, write_weights
+from resnetc.diagnostics import UsageError
+from resnetc.ir import Graph
+from resnetc.ops import Role
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_WRAPPERS = ("module.", "_orig_mod.", "model.")
+"""What DataParallel, torch.compile and trainers put before every path."""
+_LISTED = 5
+
+
+@dataclass(frozen=True)
+class Rename:
+    """`old=new`: parts of paths, and what they become; a `*` is one part, and stays what it is."""
+
+    old: str
+    new: str
+
+    @classmethod
+    def parse(cls, text: str) -> Rename:
+        """From the command line. Raises UsageError for anything but OLD=NEW."""
+        old, equals, new = text.partition("=")
+        if not equals or not old or old.count("*") < new.count("*"):
+            raise UsageError(f"--rename takes OLD=NEW, with no more `*` in NEW, not `{text}`")
+        return cls(old, new)
+
+    def apply(self, path: str) -> str:
+        """A path with every place of `old` renamed; whole parts only."""
+        pattern = re.escape(self.old).replace(r"\*", r"([^.]+)")
+        stars = iter(range(1, 100))
+        new = re.sub(r"\*", lambda _: f"\\g<{next(stars)}>", self.new.replace("\\", r"\\"))
+        renamed = re.sub(rf"(?<![^.]){pattern}(?![^.])", new, path)
+        return re.sub(r"\.{2,}", ".", renamed).strip(".")
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """Arrays for a network, by its own paths, and what keeps them from being all it needs.
+
+    `sources` says which path of the weights each one comes from, `head` the paths of the last layer
+    with parameters, which depend on the number of classes; `fresh` of these are made anew.
+    """
+
+    graph: Graph
+    weights: Arrays
+    sources: Mapping[str, str]
+    mismatch: Mismatch
+    head: tuple[str, ...]
+    fresh: tuple[str, ...] = ()
+
+    @property
+    def fits(self) -> bool:
+        return not self.mismatch
+
+    def arrays(self, seed: int = 0) -> dict[str, np.ndarray]:
+        """Everything the network needs, in its own element types; a fresh head from the seed.
+
+        Counters of batch norms that the weights do not have are 0.
+        """
+        import numpy as np
+
+        drawn = random_weights(self.graph, seed)
+        found = {}
+        for path, parameter in self.graph.parameters.items():
+            dtype = np.dtype(parameter.type.dtype.value)
+            if path in self.sources:
+                found[path] = np.asarray(self.weights[self.sources[path]]).astype(dtype)
+            elif path in self.fresh:
+                found[path] = drawn[path]
+            else:
+                found[path] = np.zeros(parameter.type.shape, dtype)
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """What fits and what does not, for machines."""
+        return {
+            "fits": self.fits,
+            "arrays": len(self.sources),
+            "renamed": {p: source for p, source in self.sources.items() if p != source},
+            "missing": list(self.mismatch.only_here),
+            "unexpected": list(self.mismatch.only_there),
+            "shapes": {
+                path: {"network": list(here), "weights": list(there)}
+                for path, here, there in self.mismatch.reshaped
+            },
+            "rename": {new: old for old, new in self.mismatch.renames.items()},
+            "fresh": list(self.fresh),
+        }
+
+
+def convert(
+    graph: Graph, weights: Arrays, renames: Iterable[Rename] = (), *, drop_head: bool = False
+) -> Conversion:
+    """Fit weights to a network by name. Raises UsageError where renames make two paths one.
+
+    Batch norm's counters need not be there, and those of others are passed over. With `drop_head`
+    the weights' own head is left out, whatever its shape, and the network's is made anew.
+    """
+    renamed = _renamed(weights, tuple(renames))
+    head = _head(graph)
+    fresh = head if drop_head else ()
+    here = {
+        path: parameter.type.shape
+        for path, parameter in graph.parameters.items()
+        if path not in fresh and (parameter.role is not Role.COUNTER or path in renamed)
+    }
+    left_out = {path for path in renamed if path in fresh or _is_idle_counter(path, here)}
+    there = {p: weights.shape(source) for p, source in renamed.items() if p not in left_out}
+    mismatch = compare(here, there)
+    sources = {p: renamed[p] for p, shape in here.items() if there.get(p) == shape}
+    return Conversion(graph, weights, sources, mismatch, head, fresh)
+
+
+def _renamed(weights: Arrays, renames: tuple[Rename, ...]) -> dict[str, str]:
+    """The path of the weights by the path that it becomes."""
+    paths = {path: path for path in weights}
+    for wrapper in _WRAPPERS:
+        if paths and all(path.startswith(wrapper) for path in paths.values()):
+            paths = {source: path.removeprefix(wrapper) for source, path in paths.items()}
+    for rename in renames:
+        changed = {source: rename.apply(path) for source, path in paths.items()}
+        if changed == paths:
+            raise UsageError(f"--rename {rename.old}={rename.new}: no path has `{rename.old}`")
+        paths = changed
+    by_new: dict[str, str] = {}
+    for source, path in paths.items():
+        if path in by_new:
+            raise UsageError(f"--rename makes both {by_new[path]} and {source} `{path}`")
+        by_new[path] = source
+    return by_new
+
+
+def _is_idle_counter(path: str, here: Mapping[str, object]) -> bool:
+    return path.endswith("num_batches_tracked") and path not in here
+
+
+def _head(graph: Graph) -> tuple[str, ...]:
+    """The parameters of the last layer that has some on the way to the first output."""
+    last = next(iter(graph.outputs.values()))
+    while not graph[last].parameters:
+        if len(graph[last].inputs) != 1:
+            return ()
+        (last,) = graph[last].inputs
+    return tuple(parameter.path for parameter in graph[last].parameters)
+
+
+def describe(conversion: Conversion) -> str:
+    """What does not fit, a line for each kind, and the option that would help."""
+    mismatch = conversion.mismatch
+    lines = [f"the weights do not fit {conversion.graph.name}:"]
+    lines += _line("missing", mismatch.only_here)
+    lines += _line("not in the network", mismatch.only_there)
+    shapes = [f"{p} is {_by(b)} and should be {_by(a)}" for p, a, b in mismatch.reshaped]
+    lines += _line("of another shape", shapes)
+    return "\n".join([*lines, *_advice(conversion)])
+
+
+def _advice(conversion: Conversion) -> Iterable[str]:
+    mismatch = conversion.mismatch
+    if mismatch.renames:
+        options = [f"--rename {there}={here}" for here, there in mismatch.renames.items() if there]
+        if options and len(options) == len(mismatch.renames):
+            yield f"  they match one to one with {' '.join(options)}"
+    reshaped = {path for path, _, _ in mismatch.reshaped}
+    if reshaped and reshaped <= set(conversion.head):
+        (_, here, there), *_ = mismatch.reshaped
+        yield (
+            f"  the head is for {there[0]} classes and the network has {here[0]}: --drop-head "
+            "gives it a fresh one"
+        )
+
+
+def _line(what: str, items: Iterable[str]) -> list[str]:
+    listed = list(items)
+    more = f", and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""
+    return [f"  {what}: {', '.join(listed[:_LISTED])}{more}"] if listed else []
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) if shape else "a scalar"
+
+
+def write_converted(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays as .safetensors, or as a state_dict of torch's, whole or not at all."""
+    if path.suffix == ".safetensors":
+        write_weights(path, arrays)
+        return
+    if path.suffix not in (".pth", ".pt"):
+        raise UsageError(f"{path}: weights are written to .safetensors, .pth or .pt")
+    import torch
+
+    with replacing(path) as file:
+        torch.save({name: torch.from_numpy(array.copy()) for name, array in arrays.items()}, file)
