@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from resnetc.cli.arguments import json_option, load_network, network_argument, set_option
+from resnetc.diagnostics import UsageError
 from resnetc.driver import Network
 
 if TYPE_CHECKING:
-    from resnetc.train import Evaluation, TrainResult
+    from resnetc.train import Evaluation, TrainOptions, TrainResult
 
 _DATA_HELP = (
     "Data set, as NAME or NAME:PATH: digits, fashion_mnist, cifar10, cifar100, imagenet, folder, "
@@ -24,8 +25,15 @@ _WORST = 5
 
 
 @click.command()
-@network_argument
+@click.argument("network", metavar="NETWORK", required=False)
 @set_option
+@click.option(
+    "--from",
+    "lock_file",
+    type=click.Path(path_type=Path),
+    metavar="LOCK.JSON",
+    help="Have the run of a lock file once more, in the place of NETWORK.",
+)
 @click.option("--data", metavar="NAME[:PATH]", help=_DATA_HELP)
 @click.option("--recipe", metavar="NAME", help="A recipe of the network's file, or a preset.")
 @click.option("--iterations", type=int, help="Length of the run; milestones are scaled to it.")
@@ -55,21 +63,67 @@ _WORST = 5
 @click.option("--quiet", is_flag=True, help="No progress on stderr.")
 @json_option
 def train(
-    network: str, settings: tuple[str, ...], as_json: bool, quiet: bool, **asked: Any
+    network: str | None,
+    settings: tuple[str, ...],
+    lock_file: Path | None,
+    as_json: bool,
+    quiet: bool,
+    **asked: Any,
 ) -> None:
     """Train NETWORK by its recipe, or an experiment by its recipe and from its seed.
 
     Everything goes into the run's folder: weights, checkpoints, metrics, curves, and a lock file
     with all that was decided. Ctrl-C and SIGTERM end it with a checkpoint; --resume goes on. Run
-    it under torchrun for several processes.
+    it under torchrun for several processes. --from a run's lock.json does that run once more.
     """
-    net = load_network(network, settings)
-    from resnetc.train import TrainOptions
+    net, options = _request(network, settings, lock_file, {**asked, "progress": not quiet})
     from resnetc.train import train as run
 
-    result = run(net, TrainOptions(progress=not quiet, **seeded(net, asked)))
+    result = run(net, options)
     if _leads():
         click.echo(json.dumps(result.to_json(), indent=2) if as_json else summary(result))
+
+
+_DECIDED = {
+    "recipe": "--recipe",
+    "iterations": "--iterations",
+    "epochs": "--epochs",
+    "batch": "--batch",
+    "lr": "--lr",
+    "precision": "--precision",
+    "overrides": "--override",
+    "seed": "--seed",
+    "channels_last": "--channels-last",
+    "deterministic": "--deterministic",
+}
+"""What a lock file decides, and the flags that would say otherwise."""
+
+
+def _request(
+    network: str | None,
+    settings: tuple[str, ...],
+    lock_file: Path | None,
+    asked: dict[str, Any],
+) -> tuple[Network, TrainOptions]:
+    """What is to be trained and how, by a network's name or by a lock file."""
+    if lock_file is None:
+        if network is None:
+            raise UsageError("say what to train: NETWORK, or --from the lock.json of a run")
+        net = load_network(network, settings)
+        from resnetc.train import TrainOptions
+
+        return net, TrainOptions(**seeded(net, asked))
+    # 0 is a seed, and equal to False
+    said = {name for name in _DECIDED if asked[name] or type(asked[name]) in (int, float)}
+    given = [flag for name, flag in _DECIDED.items() if name in said]
+    given += ["--set"] if settings else []
+    given += ["NETWORK"] if network is not None else []
+    if given:
+        raise UsageError(f"--from takes everything from the lock file; leave out {given[0]}")
+    from resnetc.train import TrainOptions, replay
+
+    decided = {name: value for name, value in asked.items() if name not in _DECIDED}
+    return replay(lock_file, TrainOptions(**decided))
 
 
 def seeded(net: Network, asked: dict[str, Any]) -> dict[str, Any]:

@@ -17,8 +17,10 @@ from resnetc.train.feed import View, Workers, measure, needs_statistics, view
 from resnetc.train.options import TrainOptions
 from resnetc.train.plan import Plan, choose_recipe, make_plan, with_options
 from resnetc.train.processes import World
+from resnetc.train.recorded import recorded_recipe
+from resnetc.train.resizing import require_size, size_at
 from resnetc.train.run_folder import describe_device, record, sha256, versions
-from resnetc.train.transforms import Statistics
+from resnetc.train.transforms import Statistics, size_made
 
 if TYPE_CHECKING:
     from resnetc.driver import Network
@@ -83,7 +85,10 @@ def prepare(
     """
     wanted = input_shape(net)
     named = split_reference(options.data)[0] if options.data else None
-    recipe, origin = choose_recipe(net, options.recipe, min(wanted[1:]), named)
+    if options.replays is None:
+        recipe, origin = choose_recipe(net, options.recipe, min(wanted[1:]), named)
+    else:
+        recipe, origin = recorded_recipe(options.replays), "the recipe of the lock file"
     asked = with_options(recipe, options)
     reference = options.data or (asked.data.name if asked.data else DEFAULT_DATA)
     data = open_data(reference, Wanted(wanted, classes_of(net)))
@@ -91,6 +96,7 @@ def prepare(
     train, judge, kind = split(data, asked.data)
     plan = make_plan(recipe, options, len(train))
     world.share(plan.recipe.batch)
+    require_sizes(net, plan, wanted)
     workers = Workers(_worker_count(options, world), pinned=device.type == "cuda")
     evaluate = plan.recipe.evaluate
     statistics = kept or shared_statistics(train, wanted, plan.recipe, workers, world)
@@ -111,6 +117,14 @@ def prepare(
     )
 
 
+def require_sizes(net: Network, plan: Plan, wanted: tuple[int, ...]) -> None:
+    """Raise UsageError where the recipe trains on images of a size the network cannot take."""
+    size = size_made(plan.recipe.augment, wanted)
+    require_size(net.graph, size)
+    if plan.recipe.resizing is not None:
+        require_size(net.graph, size_at(plan.recipe.resizing, size, 0, plan.iterations))
+
+
 def identity(job: Job, options: TrainOptions, world: World) -> dict[str, Any]:
     """What makes two runs the same run; a checkpoint carries it."""
     recipe = {k: v for k, v in record(job.recipe).items() if k != "data"}
@@ -124,7 +138,14 @@ def identity(job: Job, options: TrainOptions, world: World) -> dict[str, Any]:
         "device": describe_device(job.mode.device),
         "channels_last": options.channels_last,
         "deterministic": options.deterministic,
+        "about": {"graph": _describe(job.net), "data": f"{job.data.name} ({job.data.where})"},
     }
+
+
+def _describe(net: Network) -> str:
+    """A network for those who wonder whether it is the same."""
+    settings = ", ".join(f"{name}={value}" for name, value in net.settings.items())
+    return f"{net.name}{f' with {settings}' if settings else ''}, {net.cost.params:,} parameters"
 
 
 def lock(job: Job, options: TrainOptions, world: World) -> dict[str, Any]:
@@ -150,6 +171,7 @@ def lock(job: Job, options: TrainOptions, world: World) -> dict[str, Any]:
             "real": data.real,
         },
         "iterations": job.plan.iterations,
+        "threads": torch.get_num_threads() if job.mode.device.type == "cpu" else None,
         "eval_every": job.plan.eval_every,
         "log_every": job.plan.log_every,
         "recipe_origin": job.origin,

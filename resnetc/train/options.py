@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 RUNS = Path("runs")
 """Where runs go that are not given a place: runs/NETWORK/RUN-ID."""
@@ -19,7 +20,8 @@ class TrainOptions:
     "cpu", "cuda" or "cuda:N". `workers` and `threads` are numbers of processes that read images
     and of CPU threads that compute. `log_every` and `checkpoint_every` are in iterations; None is
     for two hundred readings a run, at most a hundred iterations apart, and for a checkpoint at
-    every evaluation. The newest `keep` checkpoints and the best are kept.
+    every evaluation. The newest `keep` checkpoints and the best are kept. `replays` is the lock of
+    a run that is to be had once more: its recipe is taken as it stands there.
     """
 
     data: str | None = None
@@ -42,3 +44,4 @@ class TrainOptions:
     checkpoint_every: int | None = None
     keep: int = 3
     progress: bool = True
+    replays: Mapping[str, Any] | None = None

@@ -153,24 +153,30 @@ _SHOULD_AGREE = {
 }
 
 
-def compare(before: Mapping[str, Any], now: Mapping[str, Any], warn: Callable[[str], None]) -> None:
-    """Hold a checkpoint's identity against this run's.
+GONE_ON = "the checkpoint is of another run and cannot be gone on from"
+_ANOTHER_OUT = "give the same request again, or start a new run with another --out"
 
-    Raises UsageError that says what changed, where the run would not be the same run; warns of
-    what may change the last bits.
+
+def compare(
+    before: Mapping[str, Any],
+    now: Mapping[str, Any],
+    warn: Callable[[str], None],
+    trouble: str = GONE_ON,
+    advice: str = _ANOTHER_OUT,
+) -> None:
+    """Hold the identity of a checkpoint, or of a run that is replayed, against this run's.
+
+    Raises UsageError that says what changed, with both values, between `trouble` and `advice`,
+    where the run would not be the same run; warns of what may change the last bits.
     """
     changes = [
-        f"{what} is another: {_short(before.get(key))} then, {_short(now[key])} now"
+        f"{what} is another: {_told(before, key)} then, {_told(now, key)} now"
         for key, what in _MUST_AGREE.items()
         if before.get(key) != now[key]
     ]
     changes += _recipe_changes(before.get("recipe") or {}, now["recipe"])
     if changes:
-        raise UsageError(
-            "the checkpoint is of another run and cannot be gone on from:\n  "
-            + "\n  ".join(changes)
-            + "\ngive the same request again, or start a new run with another --out"
-        )
+        raise UsageError("\n  ".join([f"{trouble}:", *changes]) + f"\n{advice}")
     for key, what in _SHOULD_AGREE.items():
         if before.get(key) != now[key]:
             warn(f"{what}: {before.get(key)} then, {now[key]} now; the last bits may differ")
@@ -185,8 +191,12 @@ def _recipe_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[s
     ]
 
 
-def _short(value: Any) -> str:
-    return value[:12] if isinstance(value, str) else str(value)
+def _told(identity: Mapping[str, Any], key: str) -> str:
+    """A value of an identity; a digest goes with words for what it is of, where they are kept."""
+    value = identity.get(key)
+    short = value[:12] if isinstance(value, str) else str(value)
+    about = identity.get("about", {}).get(key)
+    return f"{about} [{short}]" if about else short
 
 
 def describe_device(device: torch.device) -> str:

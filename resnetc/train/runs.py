@@ -25,6 +25,7 @@ from resnetc.train.run_folder import RunFolder, choose_folder, compare
 from resnetc.train.state import initial_state, restore
 from resnetc.train.stop import stop_requests
 from resnetc.train.trainer import Trainer
+from resnetc.version import __version__
 
 if TYPE_CHECKING:
     from resnetc.driver import Network
@@ -92,9 +93,11 @@ def _train(
     saved = checkpoints.newest(run.checkpoints, said.append) if options.resume else None
     job = prepare(net, options, world, device, run.read_statistics() if saved else None)
     same = identity(job, options, world)
+    if options.replays is not None:
+        compare(options.replays, same, said.append, "this is not the run of the lock file", _AS_WAS)
     state = initial_state(job, options.seed, world.rank)
     if saved is not None:
-        compare(saved.state["identity"], same, said.append)
+        compare(saved.state["identity"], same, said.append, advice=_advice(run, net))
         restore(state, saved, world.rank, device)
         said.append(f"going on from iteration {state.step:,}")
     elif world.leads:
@@ -114,11 +117,21 @@ def _train(
         reporter.close()
 
 
+_AS_WAS = "bring back what was there, or train anew by the network's name"
+
+
+def _advice(run: RunFolder, net: Network) -> str:
+    kept = f"{run.path / 'spec.rnet'}:{net.reference.rpartition(':')[2]}"
+    return (
+        "give the same request again, or start a new run with another --out; how networks "
+        f"differ is shown by: resnetc diff {kept} {net.reference}"
+    )
+
+
 def _finish(trainer: Trainer) -> TrainResult:
     """Judge the last weights by the test images, and write them, the curves and the summary."""
     job, state, run = trainer.job, trainer.state, trainer.run
-    at_hand = state.judged if job.kind == "test" else None
-    test = at_hand or trainer.evaluate("test")
+    test, weights = trainer.conclude()
     rows = trainer.metrics.rows if trainer.metrics else []
     seconds = state.watch.total
     result = TrainResult(
@@ -135,7 +148,8 @@ def _finish(trainer: Trainer) -> TrainResult:
         real=job.data.real,
     )
     if trainer.world.leads:
-        write_weights(run.weights, state.module.state_dict())
+        facts = {"network": job.net.name, "graph_hash": job.net.graph.hash, "version": __version__}
+        write_weights(run.weights, weights, facts)
         made_up = "" if job.data.real else " (made-up images)"
         draw_curves({job.net.name: rows}, run.curves, f"{job.net.name} on {job.data.name}{made_up}")
         write_text(run.summary, json.dumps(result.to_json(), indent=2) + "\n")
