@@ -16,17 +16,26 @@ from resnetc.recipes import (
     DATA_SETS,
     WORDS,
     Condition,
+    Cosine,
+    Cutmix,
     DataSet,
+    Ema,
     HeNormal,
     HorizontalFlip,
+    Mixup,
     Pad,
     Plateau,
+    Progressive,
+    RandAugment,
+    RandomErase,
+    RandomResizedCrop,
     Recipe,
     ResizeShorter,
     Sgd,
     Step,
     Warmup,
     he2015_cifar,
+    he2015_cifar_warmup,
 )
 
 __all__ = ["folder"]
@@ -88,6 +97,22 @@ def test_an_empty_recipe_has_the_defaults(folder: Folder) -> None:
             {"schedule": (Warmup(until=Condition("train_error", ">=", 0.5)),)},
         ),
         ("schedule = warmup(iterations=100)", {"schedule": (Warmup(iterations=100),)}),
+        ("schedule = [cosine]", {"schedule": (Cosine(),)}),
+        (
+            "schedule = [warmup(lr=0.01, epochs=5, ramp=true), cosine(end=1e-6)]",
+            {"schedule": (Warmup(0.01, epochs=5.0, ramp=True), Cosine(1e-6))},
+        ),
+        (
+            "augment = [random_resized_crop(8, area=0.5), rand_augment(magnitude=5)]",
+            {"augment": (RandomResizedCrop(8, area=0.5), RandAugment(magnitude=5))},
+        ),
+        ("augment = random_erase(0.1)", {"augment": (RandomErase(0.1),)}),
+        ("mix = [mixup, cutmix(0.5)]", {"mix": (Mixup(), Cutmix(0.5))}),
+        ("ema = ema(0.99, every=4)", {"ema": Ema(0.99, 4)}),
+        ("ema = none  resizing = none", {}),
+        ("resizing = progressive(start=0.25)", {"resizing": Progressive(0.25)}),
+        ("repeats = 3  label_smoothing = 0.1", {"repeats": 3, "label_smoothing": 0.1}),
+        ("norm_images = 64  precise_norm = 1_000", {"norm_images": 64, "precise_norm": 1_000}),
         ('init = he_normal(fan="out")', {"init": HeNormal("out")}),
         ('precision = "bf16"', {"precision": "bf16"}),
         ("eval_every = 100", {"eval_every": 100}),
@@ -99,7 +124,14 @@ def test_fields(folder: Folder, fields: str, expected: dict[str, object]) -> Non
 
 def test_every_word_takes_its_record_s_fields(folder: Folder) -> None:
     """Each record is written with all its fields, by name, in the place it belongs."""
-    places = {"optimizer": [Sgd], "init": [HeNormal], "schedule": [Step, Plateau, Warmup]}
+    places = {
+        "optimizer": [Sgd],
+        "init": [HeNormal],
+        "schedule": [Step, Plateau, Warmup, Cosine],
+        "mix": [Mixup, Cutmix],
+        "resizing": [Progressive],
+        "ema": [Ema],
+    }
     place_of = {kind: place for place, kinds in places.items() for kind in kinds}
     sample = {"size": 24, "pixels": 4}
     for word, record in WORDS.items():
@@ -175,6 +207,7 @@ def test_the_zoos_recipe_is_the_papers() -> None:
     assert recipes["cifar"] == he2015_cifar()
     warm = recipes["cifar_warmup"]
     assert warm.schedule[0] == Warmup(0.01, until=Condition("train_error", "<", 0.8))
+    assert warm == he2015_cifar_warmup()
     assert dataclasses.replace(warm, schedule=he2015_cifar().schedule) == he2015_cifar()
 
 

@@ -20,7 +20,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as images_of
 
 from resnetc.diagnostics import UsageError
-from resnetc.recipes import CenterCrop, ResizeShorter, Transform
+from resnetc.recipes import CenterCrop, RandomResizedCrop, ResizeShorter, Transform
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def adaptation(source: tuple[int, ...], wanted: tuple[int, ...]) -> Adaptation:
 def fitted(transforms: Sequence[Transform], wanted: tuple[int, ...]) -> tuple[Transform, ...]:
     """Transforms for images of differing sizes: those that resize, and others behind a
     resize and centre crop to the input's size."""
-    if any(isinstance(transform, ResizeShorter) for transform in transforms):
+    if any(isinstance(transform, ResizeShorter | RandomResizedCrop) for transform in transforms):
         return tuple(transforms)
     side = min(wanted[1:])
     return (ResizeShorter((side, side)), CenterCrop(side), *transforms)

@@ -2,7 +2,8 @@
 
 `checkpoints/step-00000400/` holds `weights.safetensors` (by parameter path),
 `optimizer.safetensors` (velocities by parameter path), `rng.safetensors` (torch's generators, one
-per process) and `state.json`: where the run stood, and the SHA-256 of the other files and of
+per process), `ema.safetensors` where the recipe averages weights, and
+`state.json`: where the run stood, and the SHA-256 of the other files and of
 itself, so that damage is noticed.
 """
 
@@ -13,7 +14,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from resnetc.diagnostics import RunError
 
 FORMAT = 1
 PARTS = ("weights", "optimizer", "rng")
+AVERAGE = "ema"
+"""The part that only runs with an average of the weights have."""
 _STATE = "state.json"
 
 
@@ -37,6 +40,7 @@ class Checkpoint:
     optimizer: dict[str, Tensor]
     rng: dict[str, Tensor]
     state: dict[str, Any]
+    ema: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def step(self) -> int:
@@ -48,7 +52,7 @@ def write(folder: Path, checkpoint: Checkpoint) -> Path:
     target = folder / f"step-{checkpoint.step:08d}"
     with replacing_folder(target) as beside:
         digests = {}
-        for part in PARTS:
+        for part in (*PARTS, AVERAGE) if checkpoint.ema else PARTS:
             tensors = {
                 name: t.detach().cpu().contiguous() for name, t in getattr(checkpoint, part).items()
             }
@@ -83,7 +87,9 @@ def read_state(folder: Path) -> dict[str, Any]:
 def read(folder: Path) -> Checkpoint:
     """A whole checkpoint. Raises RunError, naming what is damaged."""
     state = read_state(folder)
-    parts = {part: _read_part(folder / f"{part}.safetensors", state) for part in PARTS}
+    averaged = f"{AVERAGE}.safetensors" in state.get("files", {})
+    wanted = (*PARTS, AVERAGE) if averaged else PARTS
+    parts = {part: _read_part(folder / f"{part}.safetensors", state) for part in wanted}
     return Checkpoint(state=state, **parts)
 
 

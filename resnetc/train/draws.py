@@ -8,6 +8,7 @@ sorted by such a draw. All arithmetic is on 64-bit integers and exact on every d
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,8 @@ ORDER = -1
 """The slot of an epoch's order; transforms use 0 and up."""
 SPLIT = -2
 """The slot that splits a training set in two."""
+STEP = -4
+"""The slot of draws that all samples of a step share."""
 
 
 def _signed(value: int) -> int:
@@ -45,7 +48,10 @@ def _mix(bits: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Samples:
-    """Which samples a batch holds: int64 tensors of epochs and indices, equally long."""
+    """Which samples a batch holds: int64 tensors of epochs and indices, equally long.
+
+    Where an order repeats its samples, each copy counts as an epoch of its own.
+    """
 
     seed: int
     epochs: Tensor
@@ -82,6 +88,12 @@ class Samples:
         return torch.stack(draws, dim=1)
 
 
+def step_random(seed: int, step: int) -> random.Random:
+    """A generator of draws that all samples of a step share; the host's, so nothing waits."""
+    key = Samples(seed, torch.tensor([step]), torch.tensor([0])).bits(STEP)
+    return random.Random(int(key) & 0xFFFFFFFFFFFFFFFF)
+
+
 def permutation(samples: int, seed: int, epoch: int, slot: int = ORDER) -> Tensor:
     """All sample indices in the order of one epoch."""
     indices = torch.arange(samples)
@@ -94,10 +106,13 @@ class Order:
 
     A batch may straddle two epochs, so no sample is left out and every batch is full. The state
     of the data is the number of the step.
+
+    With `repeats`, copies of a sample follow each other, and an epoch, which is as long as ever,
+    holds only the first samples of its permutation (as torchvision's RASampler).
     """
 
-    def __init__(self, samples: int, batch: int, seed: int) -> None:
-        self.samples, self.batch, self.seed = samples, batch, seed
+    def __init__(self, samples: int, batch: int, seed: int, repeats: int = 1) -> None:
+        self.samples, self.batch, self.seed, self.repeats = samples, batch, seed, repeats
         self._permutations: dict[int, Tensor] = {}
 
     def epoch(self, step: int) -> float:
@@ -114,8 +129,8 @@ class Order:
         indices = torch.empty_like(places)
         for epoch in sorted(set(epochs.tolist())):
             here = epochs == epoch
-            indices[here] = self._permutation(epoch)[places[here]]
-        return Samples(self.seed, epochs, indices)
+            indices[here] = self._permutation(epoch)[places[here] // self.repeats]
+        return Samples(self.seed, epochs * self.repeats + places % self.repeats, indices)
 
     def steps(self, first: int, last: int, rank: int = 0, world: int = 1) -> Steps:
         """The samples of the steps from `first` up to but not including `last`."""

@@ -15,10 +15,10 @@ from typing import Any, Literal
 from resnetc.diagnostics import CompileError, Source, UsageError, suggest
 from resnetc.lang import syntax as s
 from resnetc.lang.evaluate import Env, Evaluator
+from resnetc.lang.fit import fit
 from resnetc.lang.mistake import Mistake
 from resnetc.lang.modules import Module
 from resnetc.lang.parser import parse_expression
-from resnetc.lang.fit import fit
 from resnetc.recipes import Recipe
 
 

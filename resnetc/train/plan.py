@@ -71,7 +71,7 @@ def make_plan(recipe: Recipe, options: TrainOptions, images: int) -> Plan:
     """
     own_length = _length(recipe, images)
     overridden = {overridden_field(text) for text in options.overrides}
-    asked = with_options(recipe, options)
+    asked = _in_iterations(with_options(recipe, options), recipe, images, overridden)
     length = _length(asked, images)
     if length is None:
         raise UsageError("the recipe does not say how long to train; give --iterations or --epochs")
@@ -96,6 +96,19 @@ def _length(recipe: Recipe, images: int) -> int | None:
     if recipe.iterations is not None:
         return recipe.iterations
     return None if recipe.epochs is None else math.ceil(recipe.epochs * images / recipe.batch)
+
+
+def _in_iterations(asked: Recipe, own: Recipe, images: int, overridden: set[str]) -> Recipe:
+    """The recipe with warm-ups told in iterations: of its own batch, for they are scaled with its
+    length, or of the request's where the schedule is the request's."""
+    batch = asked.batch if "schedule" in overridden else own.batch
+    schedule = tuple(
+        replace(part, epochs=None, iterations=max(1, math.ceil(part.epochs * images / batch)))
+        if isinstance(part, Warmup) and part.epochs is not None
+        else part
+        for part in asked.schedule
+    )
+    return replace(asked, schedule=schedule)
 
 
 def with_options(recipe: Recipe, options: TrainOptions) -> Recipe:
@@ -140,8 +153,38 @@ def _check(recipe: Recipe, options: TrainOptions) -> None:
         raise UsageError(f"momentum is {recipe.optimizer.momentum}; it must lie in [0, 1)")
     if not 0 <= recipe.aux_weight < math.inf:
         raise UsageError(f"aux_weight is {recipe.aux_weight}; it must not be negative")
+    _check_options_of_training(recipe)
     if options.seed < 0:
         raise UsageError(f"seed is {options.seed}; it must not be negative")
+
+
+def _check_options_of_training(recipe: Recipe) -> None:
+    """Raise UsageError for what no training can mean."""
+    least_one = {
+        "repeats": recipe.repeats,
+        "norm_images": recipe.norm_images,
+        "ema's every": recipe.ema.every if recipe.ema else None,
+        "progressive's increment": recipe.resizing.increment if recipe.resizing else None,
+    }
+    for name, value in least_one.items():
+        if value is not None and value < 1:
+            raise UsageError(f"{name} is {value}; it must be at least 1")
+    if recipe.precise_norm < 0:
+        raise UsageError(f"precise_norm is {recipe.precise_norm}; it must not be negative")
+    if not 0 <= recipe.label_smoothing < 1:
+        raise UsageError(f"label_smoothing is {recipe.label_smoothing}; it must lie in [0, 1)")
+    if recipe.ema and not 0 <= recipe.ema.decay < 1:
+        raise UsageError(f"ema's decay is {recipe.ema.decay}; it must lie in [0, 1)")
+    for mix in recipe.mix:
+        if not 0 < mix.alpha < math.inf:
+            raise UsageError(f"{mix.word}'s alpha is {mix.alpha}; it must be above 0")
+    if (sizes := recipe.resizing) and not (
+        0 < sizes.start <= 1 and sizes.delay >= 0 and 0 <= sizes.settle <= 1 - sizes.delay
+    ):
+        raise UsageError(
+            f"progressive(start={sizes.start}, delay={sizes.delay}, settle={sizes.settle}) cannot "
+            "be: start lies in (0, 1], and delay and settle together are at most 1"
+        )
 
 
 def _scaled(recipe: Recipe, factor: float, overridden: set[str]) -> tuple[Recipe, str]:

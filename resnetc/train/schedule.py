@@ -3,17 +3,19 @@
 Warm-ups come first, one after the other, each at its own rate until its condition holds or its
 iterations are over. Then the rate is the optimizer's, times the factor of every milestone passed,
 times the factor of every plateau met. Milestones count from the first iteration of the run,
-warm-up included ("The rest of the learning schedule is as done previously", section 4.2).
+warm-up included ("The rest of the learning schedule is as done previously", section 4.2). A cosine
+goes from the end of the warm-ups to the end of the run.
 """
 
 from __future__ import annotations
 
+import math
 import operator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from resnetc.diagnostics import UsageError
-from resnetc.recipes import Condition, Plateau, Recipe, Step, Warmup
+from resnetc.recipes import Condition, Cosine, Plateau, Recipe, Step, Warmup
 
 _RELATIONS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 
@@ -37,10 +39,19 @@ class Schedule:
         self._warmups = [part for part in recipe.schedule if isinstance(part, Warmup)]
         self._steps = [part for part in recipe.schedule if isinstance(part, Step)]
         plateaus = [part for part in recipe.schedule if isinstance(part, Plateau)]
+        cosines = [part for part in recipe.schedule if isinstance(part, Cosine)]
         if len(plateaus) > 1:
             raise UsageError("a schedule may hold one plateau, not several")
+        if cosines and (len(cosines) > 1 or self._steps or plateaus):
+            raise UsageError("a cosine is a schedule of its own; only warm-ups go before it")
+        if cosines and recipe.iterations is None:
+            raise UsageError("a cosine needs to know where the run ends: give `iterations`")
         if any(w.until is None and w.iterations is None for w in self._warmups):
             raise UsageError("a warmup needs `until` or `iterations`, or it would never end")
+        if any(w.ramp and not w.iterations for w in self._warmups):
+            raise UsageError("a warmup with `ramp` needs `iterations` or `epochs` to rise over")
+        self._cosine = cosines[0] if cosines else None
+        self._iterations = recipe.iterations or 0
         self._plateau = plateaus[0] if plateaus else None
         self.state = state or ScheduleState()
 
@@ -61,11 +72,18 @@ class Schedule:
         while (warmup := self._warmup) and self._is_over(warmup, step):
             self._end_warmup(step)
         if warmup is not None:
-            return warmup.lr
+            return self._warm(warmup, step)
+        if self._cosine is not None:
+            return self._along(self._cosine, step)
         lr = self._base
         for part in self._steps:
             lr *= part.factor ** sum(step >= milestone for milestone in part.at)
         return self._dropped(lr)
+
+    @property
+    def warming(self) -> bool:
+        """Whether the step whose rate was asked for last belongs to a warm-up."""
+        return self._warmup is not None
 
     def after_training(self, step: int, train_error: float) -> None:
         """Told the running mean of the training error, in [0, 1], before step `step`."""
@@ -94,6 +112,17 @@ class Schedule:
         """Go on from what `to_json` gave."""
         known = {name: saved[name] for name in asdict(self.state)}
         self.state = ScheduleState(**known)
+
+    def _warm(self, warmup: Warmup, step: int) -> float:
+        if not warmup.ramp or warmup.iterations is None:
+            return warmup.lr
+        done = (step - self.state.warmup_began) / warmup.iterations
+        return warmup.lr + (self._base - warmup.lr) * done
+
+    def _along(self, cosine: Cosine, step: int) -> float:
+        began = self.state.warmup_began
+        done = (step - began) / max(1, self._iterations - began)
+        return cosine.end + (self._base - cosine.end) * (1 + math.cos(math.pi * done)) / 2
 
     def _is_over(self, warmup: Warmup, step: int) -> bool:
         return warmup.iterations is not None and step - self.state.warmup_began >= warmup.iterations

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 
 from resnetc.backends.torch import build_module
 from resnetc.diagnostics import RunError
+from resnetc.train.averaging import Average
 from resnetc.train.checkpoint import Checkpoint
 from resnetc.train.evaluation import Evaluation
 from resnetc.train.job import Job
+from resnetc.train.norms import group_norms
 from resnetc.train.optimizer import load_momentum, make_optimizer, momentum_by_path
 from resnetc.train.processes import World
 from resnetc.train.schedule import Schedule
@@ -34,7 +36,7 @@ class Sums:
         return cls(loss, torch.zeros((), dtype=torch.int64, device=device))
 
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Count a batch: its mean loss, its outputs, its labels."""
+        """Count a batch: its mean loss, its outputs, the labels that are right."""
         self.loss += loss.detach().double() * len(labels)
         self.right += (logits.detach().argmax(1) == labels).sum()
         self.images += len(labels)
@@ -78,13 +80,14 @@ class State:
     """A run at a step boundary: `step` steps are done.
 
     `judged` is the evaluation made at this very boundary, None at others; `train_error` the last
-    reading's.
+    reading's. `average` is of the weights, where the recipe keeps one.
     """
 
     module: nn.Module
     optimizer: torch.optim.Optimizer
     schedule: Schedule
     sums: Sums
+    average: Average | None = None
     step: int = 0
     train_error: float | None = None
     judged: Evaluation | None = None
@@ -98,9 +101,12 @@ def initial_state(job: Job, seed: int, rank: int) -> State:
     module: Any = build_module(job.net.graph, job.recipe.init, seed).to(device)
     if job.mode.channels_last:
         module = module.to(memory_format=torch.channels_last)
+    if job.recipe.norm_images is not None:
+        group_norms(module, job.recipe.norm_images)
     optimizer = make_optimizer(module, job.net.graph, job.recipe.optimizer)
+    average = Average(module, job.recipe.ema) if job.recipe.ema else None
     torch.manual_seed(seed + rank)
-    return State(module, optimizer, Schedule(job.recipe), Sums.on(device))
+    return State(module, optimizer, Schedule(job.recipe), Sums.on(device), average)
 
 
 def snapshot(state: State, world: World, device: torch.device, extra: dict[str, Any]) -> Checkpoint:
@@ -124,7 +130,8 @@ def snapshot(state: State, world: World, device: torch.device, extra: dict[str, 
         **extra,
     }
     velocities = momentum_by_path(state.module, state.optimizer)
-    return Checkpoint(dict(state.module.state_dict()), velocities, rng, facts)
+    average = state.average.tensors if state.average else {}
+    return Checkpoint(dict(state.module.state_dict()), velocities, rng, facts, average)
 
 
 def restore(state: State, checkpoint: Checkpoint, rank: int, device: torch.device) -> None:
@@ -132,6 +139,8 @@ def restore(state: State, checkpoint: Checkpoint, rank: int, device: torch.devic
     facts = checkpoint.state
     state.module.load_state_dict(checkpoint.weights)
     load_momentum(state.module, state.optimizer, checkpoint.optimizer)
+    if state.average is not None:
+        state.average.load(checkpoint.ema)
     state.schedule.restore(facts["schedule"])
     state.step = checkpoint.step
     state.train_error = facts["train_error"]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resnetc.train import checkpoint as checkpoints
@@ -18,10 +18,13 @@ from resnetc.train.evaluation import Evaluation, evaluate_module
 from resnetc.train.feed import batches
 from resnetc.train.job import Job
 from resnetc.train.metrics import Metrics, Row
+from resnetc.train.mixing import mixed
+from resnetc.train.norms import measure_norms
 from resnetc.train.optimizer import set_lr
 from resnetc.train.options import TrainOptions
 from resnetc.train.processes import World
 from resnetc.train.progress import Reporter
+from resnetc.train.resizing import resized, size_at
 from resnetc.train.run_folder import RunFolder
 from resnetc.train.state import State, require_finite, snapshot
 from resnetc.train.stop import StoppedError, StopRequest
@@ -50,7 +53,8 @@ class Trainer:
     _began: tuple[int, float] = (0, 0.0)
 
     def __post_init__(self) -> None:
-        self.order = Order(len(self.job.train.images), self.job.recipe.batch, self.options.seed)
+        recipe, seed = self.job.recipe, self.options.seed
+        self.order = Order(len(self.job.train.images), recipe.batch, seed, recipe.repeats)
         self.parallel = self._parallel()
         self._began = self.state.step, self.state.watch.total
 
@@ -72,7 +76,38 @@ class Trainer:
         state.watch.pause()
 
     def evaluate(self, kind: str) -> Evaluation:
-        """Judge the network as it is, by the "val" or the "test" images."""
+        """Judge the network as it is, or its average, by the "val" or the "test" images."""
+        with self._shown():
+            return self._evaluate(kind)
+
+    def conclude(self) -> tuple[Evaluation, dict[str, Tensor]]:
+        """The test images' verdict on what the run ends with, and these weights by path."""
+        job, state = self.job, self.state
+        with self._shown():
+            if job.recipe.precise_norm:
+                self._settle_norms()
+                test = self._evaluate("test")
+            else:
+                at_hand = state.judged if job.kind == "test" else None
+                test = at_hand or self._evaluate("test")
+            return test, {path: t.clone() for path, t in state.module.state_dict().items()}
+
+    @contextlib.contextmanager
+    def _shown(self) -> Iterator[None]:
+        """The module holds what is judged and kept: the average, where there is one."""
+        average = self.state.average
+        with average.shown() if average else contextlib.nullcontext():
+            yield
+
+    def _settle_norms(self) -> None:
+        """Take batch norms' statistics from the images of the steps that would come next."""
+        job, world, first = self.job, self.world, self.state.step
+        count = math.ceil(job.recipe.precise_norm / job.recipe.batch)
+        steps = self.order.steps(first, first + count, world.rank, world.size)
+        given = batches(job.train, steps, job.mode.device, job.workers)
+        measure_norms(self.state.module, (images for images, _ in given), job.mode, world)
+
+    def _evaluate(self, kind: str) -> Evaluation:
         job = self.job
         self.world.spread_buffers(self.state.module)
         return evaluate_module(
@@ -98,21 +133,34 @@ class Trainer:
 
     def _step(self, images: Tensor, labels: Tensor) -> None:
         """One step. Nothing here waits for the device."""
-        state, mode = self.state, self.job.mode
+        state, mode, recipe = self.state, self.job.mode, self.job.recipe
         set_lr(state.optimizer, state.schedule.lr(state.step))
+        warming = state.schedule.warming
+        images, targets = mixed(
+            self._in_size(images), labels, recipe.mix, self.options.seed, state.step
+        )
         with mode.autocast():
             given = self.parallel(mode.laid_out(images))
         logits, *aux = given.values() if isinstance(given, dict) else (given,)
-        loss = whole = F.cross_entropy(logits.float(), labels)
+        loss = whole = targets.loss(logits.float(), recipe.label_smoothing)
         for each in aux:
-            whole = whole + self.job.recipe.aux_weight * F.cross_entropy(each.float(), labels)
+            whole = whole + recipe.aux_weight * targets.loss(each.float(), recipe.label_smoothing)
         state.optimizer.zero_grad(set_to_none=True)
         whole.backward()  # type: ignore[no-untyped-call]
         state.optimizer.step()
-        state.sums.add(loss, logits, labels)
+        state.sums.add(loss, logits, targets.main)
         state.step += 1
+        if state.average is not None:
+            state.average.after_step(state.step, warming=warming)
         state.judged = None
         self._steps_in_lap += 1
+
+    def _in_size(self, images: Tensor) -> Tensor:
+        """The batch in the size that this step trains on."""
+        rule, size = self.job.recipe.resizing, (images.shape[-2], images.shape[-1])
+        if rule is None:
+            return images
+        return resized(images, size_at(rule, size, self.state.step, self.job.plan.iterations))
 
     # -------------------------------------------------------------------- between two steps
 

@@ -24,18 +24,24 @@ from resnetc.recipes import (
     HorizontalFlip,
     Pad,
     PcaColor,
+    RandAugment,
     RandomCrop,
+    RandomErase,
+    RandomResizedCrop,
     ResizeShorter,
     SubtractMean,
     SubtractPixelMean,
     Transform,
+    TrivialAugment,
 )
 from resnetc.train.draws import Samples
 
 Size = tuple[int, int]
 
 VALUE_TRANSFORMS = (SubtractMean, SubtractPixelMean, DivideStd, PcaColor)
-"""Transforms that change values; the others only move pixels."""
+"""Transforms that subtract, divide or add; the others work on pixels as they are."""
+BY_TORCHVISION = (RandomResizedCrop, RandAugment, TrivialAugment, RandomErase)
+"""Transforms that torchvision does, image by image."""
 
 # Of RGB in [0, 1]: fb.resnet.torch, datasets/imagenet.lua and transforms.lua. Neither the ResNet
 # paper nor AlexNet's prints them.
@@ -164,6 +170,49 @@ def _pca_color(t: PcaColor, images: Tensor, samples: Samples, slot: int, _: Any)
     return as_float(images) + shift.float()[:, :, None, None]
 
 
+# ---------------------------------------------------------------------------------- by torchvision
+
+
+def _one_by_one(
+    transform: Callable[[Tensor], Tensor], images: Tensor, samples: Samples, slot: int
+) -> Tensor:
+    """A transform of torchvision's for each image, its generator seeded by the sample's draw.
+
+    They draw from torch's global generator, which is put back as it stood.
+    """
+    before = torch.get_rng_state()
+    done = []
+    try:
+        for image, bits in zip(images, samples.bits(slot).tolist(), strict=True):
+            torch.default_generator.manual_seed(bits)
+            done.append(transform(image))
+    finally:
+        torch.set_rng_state(before)
+    return torch.stack(done)
+
+
+def _random_resized_crop(
+    t: RandomResizedCrop, images: Tensor, samples: Samples, slot: int, _: Any
+) -> Tensor:
+    ratio = (t.aspect, 1 / t.aspect)
+    cut = v2.RandomResizedCrop((t.size, t.size), (t.area, 1.0), ratio, antialias=True)
+    return _one_by_one(cut, images, samples, slot)
+
+
+def _rand_augment(t: RandAugment, images: Tensor, samples: Samples, slot: int, _: Any) -> Tensor:
+    return _one_by_one(v2.RandAugment(t.ops, t.magnitude), images, samples, slot)
+
+
+def _trivial_augment(
+    t: TrivialAugment, images: Tensor, samples: Samples, slot: int, _: Any
+) -> Tensor:
+    return _one_by_one(v2.TrivialAugmentWide(), images, samples, slot)
+
+
+def _random_erase(t: RandomErase, images: Tensor, samples: Samples, slot: int, _: Any) -> Tensor:
+    return _one_by_one(v2.RandomErasing(t.p), images, samples, slot)
+
+
 _APPLY: dict[type, Callable[[Any, Tensor, Samples, int, Any], Tensor]] = {
     ResizeShorter: _resize_shorter,
     RandomCrop: _random_crop,
@@ -174,6 +223,10 @@ _APPLY: dict[type, Callable[[Any, Tensor, Samples, int, Any], Tensor]] = {
     SubtractPixelMean: _subtract_pixel_mean,
     DivideStd: _divide_std,
     PcaColor: _pca_color,
+    RandomResizedCrop: _random_resized_crop,
+    RandAugment: _rand_augment,
+    TrivialAugment: _trivial_augment,
+    RandomErase: _random_erase,
 }
 
 # ------------------------------------------------------------------------------------- geometry
@@ -181,7 +234,7 @@ _APPLY: dict[type, Callable[[Any, Tensor, Samples, int, Any], Tensor]] = {
 
 def size_after(transform: Transform, size: Size | None) -> Size | None:
     """The images' size after a transform; None where images differ in size."""
-    if isinstance(transform, RandomCrop | CenterCrop):
+    if isinstance(transform, RandomCrop | CenterCrop | RandomResizedCrop):
         return transform.size, transform.size
     if isinstance(transform, ResizeShorter):
         square = size is not None and size[0] == size[1] and transform.size[0] == transform.size[1]
@@ -191,10 +244,29 @@ def size_after(transform: Transform, size: Size | None) -> Size | None:
     return size
 
 
+def size_made(transforms: Sequence[Transform], wanted: tuple[int, ...]) -> Size:
+    """The size that images must have after the transforms.
+
+    It is the network's input's, `wanted` = (C, H, W), but for a `random_resized_crop`, which may
+    make images to train on of another.
+    """
+    cuts = [t.size for t in transforms if isinstance(t, RandomResizedCrop)]
+    return (cuts[-1], cuts[-1]) if cuts else (wanted[1], wanted[2])
+
+
 def check(transforms: Sequence[Transform], size: Size | None, wanted: tuple[int, ...]) -> None:
-    """Raise UsageError unless images of `size` end as the network's input `wanted` = (C, H, W)."""
+    """Raise UsageError unless images of `size` end as `size_made` says, for the network's input
+    `wanted` = (C, H, W)."""
     channels, *rest = wanted
+    made = size_made(transforms, wanted)
+    values_changed = None
     for transform in transforms:
+        if isinstance(transform, RandAugment | TrivialAugment) and values_changed:
+            raise UsageError(
+                f"`{transform.word}` works on whole colours; place it before `{values_changed}`"
+            )
+        if isinstance(transform, VALUE_TRANSFORMS):
+            values_changed = transform.word
         if isinstance(transform, SubtractMean) and size != tuple(rest):
             raise UsageError(
                 f"`subtract_mean` subtracts an image of {_by(rest)}, but images are "
@@ -207,9 +279,9 @@ def check(transforms: Sequence[Transform], size: Size | None, wanted: tuple[int,
                 f"`{transform.word}({transform.size})` does not fit into images of {_by(size)}"
             )
         size = size_after(transform, size)
-    if size != tuple(rest):
+    if size != made:
         raise UsageError(
-            f"the recipe's transforms make images of {_by(size)}, the network takes {_by(rest)}; "
+            f"the recipe's transforms make images of {_by(size)}, the network takes {_by(made)}; "
             f"give it another size in the recipe, or override `augment` and `evaluate`"
         )
 
@@ -219,13 +291,14 @@ def _by(size: Sequence[int] | None) -> str:
 
 
 def per_image_part(transforms: Sequence[Transform], size: Size | None) -> int:
-    """How many leading transforms must run image by image, because sizes differ until then.
+    """How many leading transforms must run image by image, because sizes differ until then, or
+    because torchvision has them for one image; worker processes share that work.
 
     `size` is that of all images, None where they differ.
     """
     alone = 0
     for i, transform in enumerate(transforms, 1):
         before, size = size, size_after(transform, size)
-        if before is None or size is None:
+        if before is None or size is None or isinstance(transform, BY_TORCHVISION):
             alone = i
     return alone

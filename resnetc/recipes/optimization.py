@@ -1,0 +1,117 @@
+"""What may stand in a recipe's `optimizer`, `schedule`, `ema` and `resizing`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+
+@dataclass(frozen=True)
+class Sgd:
+    """Stochastic gradient descent with momentum and L2 weight decay.
+
+    `form="caffe"` puts the learning rate inside the velocity (`v = m v + lr g`), as the authors'
+    code does; `form="torch"` outside. They part only after the learning rate changes.
+    `decay_norm` and `decay_bias` say whether scales and shifts of norms, and biases, decay; the
+    paper is silent, and the authors' Caffe decays all.
+    """
+
+    word: ClassVar[str] = "sgd"
+    lr: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    form: Literal["caffe", "torch"] = "caffe"
+    decay_norm: bool = True
+    decay_bias: bool = True
+
+
+@dataclass(frozen=True)
+class Condition:
+    """`train_error < 80%`: holds once the running mean of the metric crosses the number."""
+
+    metric: Literal["train_error"]
+    relation: Literal["<", "<=", ">", ">="]
+    number: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """Multiply the learning rate by `factor` at each of these iterations."""
+
+    word: ClassVar[str] = "step"
+    factor: float = 0.1
+    at: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plateau:
+    """Multiply the learning rate by `factor` when the validation error stops improving.
+
+    `patience` is counted in evaluations, `threshold` in absolute error. The paper says only "when
+    the error plateaus".
+    """
+
+    word: ClassVar[str] = "plateau"
+    factor: float = 0.1
+    patience: int = 5
+    threshold: float = 0.001
+    min_lr: float = 1e-5
+
+
+@dataclass(frozen=True)
+class Warmup:
+    """Train at `lr` until a condition holds or for a number of iterations, or epochs, then go on.
+
+    With `ramp` the rate rises in a straight line from `lr` to the optimizer's.
+    """
+
+    word: ClassVar[str] = "warmup"
+    lr: float = 0.01
+    until: Condition | None = None
+    iterations: int | None = None
+    epochs: float | None = None
+    ramp: bool = False
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """From the end of the warm-ups to the end of the run, the rate falls to `end` along half a
+    cosine (Loshchilov and Hutter, arXiv 1608.03983, without restarts)."""
+
+    word: ClassVar[str] = "cosine"
+    end: float = 0.0
+
+
+Schedule = Step | Plateau | Warmup | Cosine
+
+# ------------------------------------------------------------------------- beside the optimizer
+
+
+@dataclass(frozen=True)
+class Ema:
+    """Keep an exponential moving average of the weights; it is what is judged and kept.
+
+    Every `every` iterations it becomes `decay` times itself and `1 - decay` times the weights,
+    batch norm's running statistics included. During a warm-up it is a copy of the weights, as in
+    torchvision's reference training.
+    """
+
+    word: ClassVar[str] = "ema"
+    decay: float = 0.9999
+    every: int = 1
+
+
+@dataclass(frozen=True)
+class Progressive:
+    """Train on smaller images first (progressive resizing).
+
+    Batches are resized to `start` times their side for the first `delay` of the run, and to their
+    own size for its last `settle`; between, the side grows in a straight line, in multiples of
+    `increment` pixels. Fractions and defaults are those of MosaicML's Composer.
+    """
+
+    word: ClassVar[str] = "progressive"
+    start: float = 0.5
+    delay: float = 0.5
+    settle: float = 0.2
+    increment: int = 4

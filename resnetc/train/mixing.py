@@ -1,0 +1,77 @@
+"""Mixup and cutmix: batches whose images and labels are blends of two."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from resnetc.recipes import Cutmix, Mix, Mixup
+from resnetc.train.draws import step_random
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The labels of a batch: `share` of each is `labels`, the rest `others`; both int64 [B]."""
+
+    labels: Tensor
+    others: Tensor
+    share: float = 1.0
+
+    def loss(self, logits: Tensor, smoothing: float = 0.0) -> Tensor:
+        """Mean cross entropy of float32 logits [B, classes] with the blended labels.
+
+        Cross entropy is linear in the label, so a blend's is the blend of two. `smoothing` of
+        each label is spread evenly over all classes (Szegedy et al. 2015b, section 7).
+        """
+        loss = F.cross_entropy(logits, self.labels, label_smoothing=smoothing)
+        if self.share == 1.0:
+            return loss
+        other = F.cross_entropy(logits, self.others, label_smoothing=smoothing)
+        return self.share * loss + (1.0 - self.share) * other
+
+    @property
+    def main(self) -> Tensor:
+        """The label each image has most of: what counts as right in the training error."""
+        return self.labels if self.share >= 0.5 else self.others
+
+
+def mixed(
+    images: Tensor, labels: Tensor, mixes: Sequence[Mix], seed: int, step: int
+) -> tuple[Tensor, Targets]:
+    """A batch [B, C, H, W] by one of the mixes; each image's partner is the one before it.
+
+    Which mix, its share and its rectangle are drawn once a batch, by (seed, step).
+    """
+    if not mixes:
+        return images, Targets(labels, labels)
+    draw = step_random(seed, step)
+    mix = draw.choice(mixes)
+    share = draw.betavariate(mix.alpha, mix.alpha)
+    partners, others = images.roll(1, 0), labels.roll(1, 0)
+    if isinstance(mix, Mixup):
+        return images * share + partners * (1.0 - share), Targets(labels, others, share)
+    height, width = images.shape[-2:]
+    top, bottom, left, right = rectangle(mix, share, (height, width), draw)
+    pasted = images.clone()
+    pasted[..., top:bottom, left:right] = partners[..., top:bottom, left:right]
+    kept = 1.0 - (bottom - top) * (right - left) / (height * width)
+    return pasted, Targets(labels, others, kept)
+
+
+def rectangle(
+    mix: Cutmix, share: float, size: tuple[int, int], draw: random.Random
+) -> tuple[int, int, int, int]:
+    """Top, bottom, left and right of a rectangle of 1 - `share` of the area, cut off at the edges:
+    its centre may be any pixel (Yun et al., section 3.1)."""
+    half = 0.5 * math.sqrt(1.0 - share)
+    bounds = []
+    for extent in size:
+        centre, reach = draw.randrange(extent), int(half * extent)
+        bounds += [max(0, centre - reach), min(extent, centre + reach)]
+    top, bottom, left, right = bounds
+    return top, bottom, left, right
