@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resnetc.backends.weights import weights_hash
+from resnetc.backends.weights import METADATA, weights_hash
 from resnetc.diagnostics import CheckError, RunError, UsageError
 from resnetc.ir import Graph
 from resnetc.version import __version__
@@ -136,14 +136,9 @@ def weights_facts(file: Path) -> dict[str, str]:
         return {}
     try:
         with safetensors.safe_open(file, framework="numpy") as opened:
-            return _without_prefix(opened.metadata() or {})
-    except (safetensors.SafetensorError, OSError) as error:
+            return dict(json.loads((opened.metadata() or {}).get(METADATA, "{}")))
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise RunError(f"{file}: not a whole .safetensors file: {error}") from error
-
-
-def provenance_metadata(facts: Mapping[str, str]) -> dict[str, str]:
-    """Facts as they stand in a file's metadata."""
-    return {f"{PREFIX}{key}": value for key, value in facts.items()}
 
 
 def text_hash(text: str) -> str:

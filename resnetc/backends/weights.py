@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 CHECKPOINT_WEIGHTS = "weights.safetensors"
 """The weights' file in a checkpoint's folder."""
+CHECKPOINT_AVERAGE = "ema.safetensors"
+"""Their average's, where the recipe keeps one: it is what is judged."""
+METADATA = "resnetc"
+"""The key in a .safetensors file's metadata under which JSON says where the weights are from."""
 _LISTED = 5
 
 
@@ -122,23 +126,28 @@ def read_weights(path: Path) -> Arrays:
 def write_weights(
     path: Path, weights: Mapping[str, Any], facts: Mapping[str, str] | None = None
 ) -> None:
-    """Write weights as a .safetensors file, whole or not at all; `facts` go into its metadata."""
+    """Write weights as a .safetensors file, whole or not at all.
+
+    `facts`, such as the graph's hash, go into its metadata: as one value, for the library writes
+    several in an order that changes from run to run.
+    """
     from safetensors.numpy import save
 
     arrays = {name: array.copy(order="C") for name, array in as_arrays(weights).items()}
     with replacing(path) as file:
-        file.write(save(arrays, dict(facts) if facts else None))
+        file.write(save(arrays, {METADATA: json.dumps(dict(facts))} if facts else None))
 
 
 def _read_folder(folder: Path) -> Arrays:
     """The weights of a run or checkpoint; a checkpoint's own digest must hold."""
-    file = folder / CHECKPOINT_WEIGHTS
+    average = folder / CHECKPOINT_AVERAGE
+    file = average if average.is_file() else folder / CHECKPOINT_WEIGHTS
     if not file.is_file():
         raise UsageError(f"{folder}: this folder holds no {CHECKPOINT_WEIGHTS}")
     state = folder / "state.json"
     if state.is_file():
         try:
-            expected = json.loads(state.read_bytes())["files"][CHECKPOINT_WEIGHTS]
+            expected = json.loads(state.read_bytes())["files"][file.name]
         except (ValueError, LookupError, TypeError) as error:
             raise RunError(f"{state}: not the state of a checkpoint: {error}") from error
         with file.open("rb") as opened:

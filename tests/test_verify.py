@@ -1,0 +1,484 @@
+"""`resnetc verify`: the first block where runtimes part, provenance, and the runtimes' table."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+import resnetc
+from resnetc.backends.onnx import OnnxOptions, write_onnx
+from resnetc.backends.parity import Parting, check_parity, parting
+from resnetc.backends.provenance import (
+    Claim,
+    check_engine,
+    check_onnx,
+    check_weights,
+    onnx_facts,
+    staleness,
+    text_hash,
+)
+from resnetc.backends.random_weights import random_weights
+from resnetc.backends.weights import Arrays, read_weights, weights_hash, write_weights
+from resnetc.cli.main import run
+from resnetc.diagnostics import RunError, UsageError
+from resnetc.ir import Node
+
+SMALL = "resnet20"
+
+
+@pytest.fixture(scope="module")
+def net() -> resnetc.Network:
+    return resnetc.load(SMALL)
+
+
+@pytest.fixture(scope="module")
+def weights(net: resnetc.Network) -> Arrays:
+    return random_weights(net.graph)
+
+
+def change_array(file: Path, name: str, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Change one initializer of an ONNX file."""
+    model = onnx.load(file)
+    (tensor,) = (each for each in model.graph.initializer if each.name == name)
+    array = change(numpy_helper.to_array(tensor).copy())
+    tensor.CopyFrom(numpy_helper.from_array(array.astype(array.dtype), name))
+    onnx.save(model, file)
+
+
+def scale_first_filters(array: np.ndarray) -> np.ndarray:
+    array[:4] *= array.dtype.type(1.5)
+    return array
+
+
+def partings(
+    net: resnetc.Network, file: Path, backends: Sequence[str] = ("onnxruntime",)
+) -> list[Parting | None]:
+    held = random_weights(net.graph)
+    found = check_parity(net.graph, held, onnx_file=file, batch=2, backends=backends)
+    assert not any(each.passed for each in found)
+    return [each.parting for each in found]
+
+
+# ------------------------------------------------------------------- the first block that is off
+
+
+@pytest.mark.parametrize(
+    ("network", "layer", "block", "kind"),
+    [
+        (SMALL, "conv1", "conv1", "conv2d"),
+        (SMALL, "layer1.0.conv1", "layer1.0", "basic"),
+        (SMALL, "layer2.1.conv2", "layer2.1", "basic"),
+        (SMALL, "layer3.2.conv1", "layer3.2", "basic"),
+        (SMALL, "fc", "fc", "linear"),
+        ("mobilenet_v2", "features.9.conv.2", "features.9", "inverted_residual"),
+        ("resnet18", "layer3.0.downsample.0", "layer3.0", "basic"),
+    ],
+)
+def test_weights_that_are_off_in_one_layer(
+    tmp_path: Path, network: str, layer: str, block: str, kind: str
+) -> None:
+    net = resnetc.load(network)
+    file = tmp_path / "net.onnx"
+    write_onnx(net.graph, file, random_weights(net.graph))
+    change_array(file, f"{layer}.weight", scale_first_filters)
+    (found,) = partings(net, file)
+    assert found is not None
+    assert (found.place, found.block, found.op) == (block, kind, layer)
+    (node,) = (each for each in net.graph if each.name == layer)
+    assert node.span is not None
+    assert found.op_at == f"{node.span.source.name}:{node.span.line}"
+    assert found.before < 5e-6
+    assert found.after > 1e-4
+
+
+def test_every_layer_of_a_network_in_turn(
+    tmp_path: Path, net: resnetc.Network, weights: Arrays
+) -> None:
+    """Scaled by a thousandth, which the logits hardly show: it is what is not before it that
+    tells."""
+    whole = tmp_path / "whole.onnx"
+    write_onnx(net.graph, whole, weights)
+    file = tmp_path / "net.onnx"
+    convs = [each.name for each in net.graph if each.op.name == "conv2d"]
+    for layer in convs[1::4]:
+        shutil.copy(whole, file)
+        change_array(file, f"{layer}.weight", lambda array: array * np.float32(1.001))
+        (found,) = partings(net, file)
+        assert found is not None
+        assert found.place == layer.rpartition(".")[0]
+        assert found.op == layer
+
+
+def test_an_epsilon_of_one_norm(tmp_path: Path, net: resnetc.Network, weights: Arrays) -> None:
+    """A file with its norms kept: tensors of the same names mean other things in it."""
+    file = tmp_path / "net.onnx"
+    write_onnx(net.graph, file, weights, options=OnnxOptions(fold=False))
+    model = onnx.load(file)
+    (norm,) = (each for each in model.graph.node if each.name == "layer2.0.bn2")
+    (eps,) = (each for each in norm.attribute if each.name == "epsilon")
+    eps.f = 1e-2
+    onnx.save(model, file)
+    (found,) = partings(net, file)
+    assert found is not None
+    assert (found.place, found.op) == ("layer2.0", "layer2.0.bn2")
+
+
+def test_the_first_of_several(tmp_path: Path, net: resnetc.Network, weights: Arrays) -> None:
+    file = tmp_path / "net.onnx"
+    write_onnx(net.graph, file, weights)
+    for layer in ("layer3.1.conv2", "layer1.2.conv1", "layer2.0.conv1"):
+        change_array(file, f"{layer}.weight", scale_first_filters)
+    (found,) = partings(net, file)
+    assert found is not None
+    assert found.place == "layer1.2"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [OnnxOptions(precision="fp16"), OnnxOptions(external=True), OnnxOptions(batch=2)],
+    ids=["fp16", "external", "fixed"],
+)
+def test_other_files(
+    tmp_path: Path, net: resnetc.Network, weights: Arrays, options: OnnxOptions
+) -> None:
+    file = tmp_path / "net.onnx"
+    write_onnx(net.graph, file, weights, options=options)
+    change_array(file, "layer2.1.conv2.weight", scale_first_filters)
+    (found,) = partings(net, file)
+    assert found is not None
+    assert (found.place, found.op) == ("layer2.1", "layer2.1.conv2")
+
+
+def test_a_file_with_names_of_its_own(
+    tmp_path: Path, net: resnetc.Network, weights: Arrays
+) -> None:
+    """Nothing in it can be told apart but the outputs, and it is those that part."""
+    file = tmp_path / "net.onnx"
+    write_onnx(net.graph, file, weights)
+    change_array(file, "layer2.1.conv2.weight", scale_first_filters)
+    model = onnx.load(file)
+    kept = {each.name for each in (*model.graph.input, *model.graph.output)}
+    kept |= {each.name for each in model.graph.initializer}
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = [name if name in kept else f"t.{name}" for name in names]
+    del model.graph.value_info[:]
+    onnx.save(model, file)
+    (found,) = partings(net, file)
+    assert found is not None
+    assert found.place == "fc"
+
+
+def test_a_number_that_is_none(tmp_path: Path, net: resnetc.Network, weights: Arrays) -> None:
+    file = tmp_path / "net.onnx"
+    write_onnx(net.graph, file, weights)
+    change_array(file, "layer2.1.conv2.bias", lambda array: np.full_like(array, np.nan))
+    (found,) = partings(net, file)
+    assert found is not None
+    assert found.place == "layer2.1"
+    assert found.to_json()["error_after"] is None
+    assert json.dumps(found.to_json(), allow_nan=False)
+
+
+def profile(errors: Sequence[float], net: resnetc.Network) -> parting._Profile:
+    nodes: list[Node] = list(net.graph)[: len(errors)]
+    return parting._Profile(nodes, list(errors))
+
+
+@pytest.mark.parametrize(
+    ("errors", "first"),
+    [
+        ([1e-7, 2e-7, 3e-7], None),
+        ([1e-7, 2e-7, 3e-3, 5e-3], 2),
+        ([1e-7, 9e-6, 1.1e-5, 2.1e-5], 1),  # where it began, though it is beyond later
+        ([1e-7, 1e-7, 3e-3, 1e-7, 9e-1], 2),
+        ([4e-7, 1.8e-6, 7e-6, 2.1e-5], 3),  # no step of it stands out
+        ([float("nan")], 0),
+    ],
+)
+def test_which_is_the_first(net: resnetc.Network, errors: list[float], first: int | None) -> None:
+    assert profile(errors, net).first_apart(2.0**-24, 2e-5) == first
+
+
+def test_a_difference_that_goes_away_when_looked_at(net: resnetc.Network) -> None:
+    """As of a fusion that outputs in the middle prevent: there is no block to be named."""
+
+    def values(nodes: Sequence[Node]) -> dict[str, np.ndarray]:
+        return {node.name: np.ones((1, *node.type.shape)) for node in nodes}
+
+    assert parting.find_parting(net.graph, values, values, "fp32", 2e-5) is None
+
+
+def test_the_command_names_the_block(
+    tmp_path: Path, weights: Arrays, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "net.onnx"
+    write_onnx(resnetc.load(SMALL).graph, file, weights)
+    change_array(file, "layer2.1.conv1.weight", scale_first_filters)
+    asked = ["verify", SMALL, "--weights", "random", "--onnx", str(file)]
+    assert run(asked) == 5
+    assert (
+        "they part at layer2.1, `basic` of specs/cifar_resnet.rnet:15, "
+        "in it at layer2.1.conv1 (specs/resnet.rnet:7)" in capsys.readouterr().err
+    )
+    assert run([*asked, "--json"]) == 5
+    torch, ort = json.loads(capsys.readouterr().out)["agreements"]
+    assert "parting" not in torch
+    assert ort["parting"]["place"] == "layer2.1"
+
+
+# ---------------------------------------------------------------------------------- the runtimes
+
+
+def test_openvino_agrees_and_is_told_apart(
+    tmp_path: Path, net: resnetc.Network, weights: Arrays
+) -> None:
+    file = tmp_path / "net.onnx"
+    write_onnx(net.graph, file, weights)
+    (agreement,) = check_parity(net.graph, weights, onnx_file=file, backends=["openvino"])
+    assert agreement.backend == "openvino fp32"
+    assert 0 < agreement.max_rel < 5e-6  # by default it would compute in bf16
+    change_array(file, "layer3.1.conv1.weight", scale_first_filters)
+    (found,) = partings(net, file, ["openvino"])
+    assert found is not None
+    assert (found.place, found.op) == ("layer3.1", "layer3.1.conv1")
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_openvino_in_other_precisions(
+    tmp_path: Path, net: resnetc.Network, weights: Arrays, precision: str
+) -> None:
+    file = tmp_path / "net.onnx"
+    write_onnx(net.graph, file, weights, options=OnnxOptions(precision=precision))
+    (agreement,) = check_parity(net.graph, weights, onnx_file=file, backends=["openvino"])
+    assert agreement.backend == f"openvino {precision}"
+    assert agreement.passed
+    assert agreement.max_rel > 1e-6
+
+
+def test_openvino_that_is_not_installed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    assert run(["verify", SMALL, "--backends", "openvino"]) == 4
+    assert "pip install 'resnetc[openvino]'" in capsys.readouterr().err
+
+
+def test_a_file_that_openvino_cannot_open(tmp_path: Path) -> None:
+    from resnetc.backends.openvino import read_model
+
+    file = tmp_path / "net.onnx"
+    file.write_bytes(b"junk")
+    with pytest.raises(RunError, match=r"openvino cannot open net\.onnx"):
+        read_model(file, "net.onnx")
+
+
+def test_a_runtime_that_does_not_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["verify", SMALL, "--backends", "opnvino"]) == 2
+    assert "did you mean openvino?" in capsys.readouterr().err
+
+
+def test_real_images(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["verify", SMALL, "--data", "digits"]
+    assert run([*asked, "--batch", "40", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["data"], document["batch"]) == ("digits", 40)
+    for each in document["agreements"]:
+        assert each["top1"] == 1
+
+
+@pytest.mark.slow
+def test_a_compiled_module(net: resnetc.Network, weights: Arrays) -> None:
+    (agreement,) = check_parity(net.graph, weights, backends=["compile"], batch=2)
+    assert agreement.backend == "torch.compile fp32"
+    assert 0 < agreement.max_rel < 5e-6
+
+
+# ------------------------------------------------------------------------------------ provenance
+
+
+def told(claims: list[Claim]) -> dict[str, bool | None]:
+    return {claim.what: claim.holds for claim in claims}
+
+
+def test_a_fresh_file(tmp_path: Path, net: resnetc.Network, weights: Arrays) -> None:
+    file = tmp_path / "net.onnx"
+    spec = text_hash(net.source_text)
+    write_onnx(net.graph, file, weights, provenance={"spec_hash": spec})
+    claims = check_onnx(net.graph, weights, file, spec)
+    assert told(claims) == dict.fromkeys(("graph", "weights", "spec", "precision", "version"), True)
+    assert onnx_facts(file).said["weights_hash"] == weights_hash(net.graph, weights)
+    assert not staleness(claims)
+
+
+@pytest.mark.parametrize("external", [False, True])
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_the_hash_is_of_the_weights_given(
+    tmp_path: Path, net: resnetc.Network, weights: Arrays, external: bool, precision: str
+) -> None:
+    """Of what was brought, not of what was folded and rounded; in every way of writing."""
+    file = tmp_path / "net.onnx"
+    options = OnnxOptions(external=external, precision=precision)
+    write_onnx(net.graph, file, weights, options=options)
+    write_onnx(net.graph, file, weights, options=options)  # over what stands there
+    assert onnx_facts(file).said["weights_hash"] == weights_hash(net.graph, weights)
+    onnx.checker.check_model(file, full_check=True)
+
+
+def test_other_weights(tmp_path: Path, net: resnetc.Network, weights: Arrays) -> None:
+    file = tmp_path / "net.onnx"
+    held = {path: weights[path].copy() for path in weights}
+    write_onnx(net.graph, file, held)
+    held["layer3.2.bn2.running_var"][7] += 1e-6
+    (stale,) = staleness(check_onnx(net.graph, held, file))
+    assert stale.startswith("net.onnx is stale: it holds weights ")
+
+
+def test_a_spec_that_has_changed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Text alone is told; another graph is stale."""
+    spec = tmp_path / "net.rnet"
+    spec.write_text(_TINY)
+    assert run(["export", str(spec), "--weights", "random", "--out", str(tmp_path)]) == 0
+    asked = ["verify", str(spec), "--weights", "random", "--onnx", str(tmp_path / "tiny.onnx")]
+    assert run(asked) == 0
+    capsys.readouterr()
+    spec.write_text(_TINY.replace("\n\n", "\n\n# a remark\n", 1))
+    assert run(asked) == 0
+    assert "the text has changed since, the network has not" in capsys.readouterr().out
+    spec.write_text(_TINY.replace("relu", "silu"))
+    assert run(asked) == 5
+    shown = capsys.readouterr()
+    assert "STALE: written from tiny, graph" in shown.out
+    assert "tiny.onnx is stale: it was written from tiny, graph" in shown.err
+
+
+_TINY = """rnet 1
+
+network tiny {
+  input 3x8x8
+  conv1: conv(3x3, 4) -> bn1: norm -> relu
+  gap -> flatten -> fc: linear(2)
+}
+"""
+
+
+def test_a_precision_that_is_only_said(
+    tmp_path: Path, net: resnetc.Network, weights: Arrays
+) -> None:
+    file = tmp_path / "net.onnx"
+    write_onnx(net.graph, file, weights)
+    model = onnx.load(file)
+    for entry in model.metadata_props:
+        if entry.key == "resnetc.precision":
+            entry.value = "fp16"
+    onnx.save(model, file)
+    claims = check_onnx(net.graph, weights, file)
+    assert told(claims)["precision"] is False
+    assert staleness(claims) == [
+        "net.onnx is stale: it says fp16; layers by their weights: 22 fp32"
+    ]
+
+
+def test_a_file_that_says_nothing(tmp_path: Path, net: resnetc.Network, weights: Arrays) -> None:
+    file = tmp_path / "net.onnx"
+    write_onnx(net.graph, file, weights)
+    model = onnx.load(file)
+    del model.metadata_props[:]
+    onnx.save(model, file)
+    claims = check_onnx(net.graph, weights, file)
+    assert set(told(claims).values()) == {None}
+
+
+def write_engine(folder: Path, net: resnetc.Network, weights: Arrays, **changes: object) -> Path:
+    """Not an engine, but its bytes do not matter here; and a sidecar as `build_engine` makes it."""
+    import hashlib
+
+    engine = folder / "net.engine"
+    engine.write_bytes(b"engine")
+    said = {
+        "network": net.name,
+        "engine_sha256": hashlib.sha256(b"engine").hexdigest(),
+        "graph_hash": net.graph.hash,
+        "weights_hash": weights_hash(net.graph, weights),
+        "resnetc": resnetc.__version__,
+        "library": {"name": "onnxruntime", "version": _installed("onnxruntime")},
+        "precision": {"asked": "fp16", "found": {"fp16": 20}},
+        **changes,
+    }
+    (folder / "net.engine.json").write_text(json.dumps(said))
+    return engine
+
+
+def _installed(package: str) -> str:
+    from importlib import metadata
+
+    return metadata.version(package)
+
+
+@pytest.mark.parametrize(
+    ("changes", "stale"),
+    [
+        ({}, None),
+        ({"engine_sha256": "0" * 64}, "file"),
+        ({"graph_hash": "0" * 64}, "graph"),
+        ({"weights_hash": "0" * 64}, "weights"),
+        ({"precision": {"asked": "fp16", "found": {"fp32": 20}}}, "precision"),
+        ({"precision": {"asked": "fp32", "found": {"fp32": 19, "fp16": 1}}}, "precision"),
+        ({"library": {"name": "onnxruntime", "version": "0.1"}}, "library"),
+    ],
+)
+def test_an_engines_sidecar(
+    tmp_path: Path,
+    net: resnetc.Network,
+    weights: Arrays,
+    changes: dict[str, object],
+    stale: str | None,
+) -> None:
+    engine = write_engine(tmp_path, net, weights, **changes)
+    found = told(check_engine(net.graph, weights, engine))
+    assert [what for what, holds in found.items() if holds is False] == ([stale] if stale else [])
+    assert set(found) == {"file", "graph", "weights", "precision", "version", "library"}
+
+
+def test_sidecars_that_are_none(tmp_path: Path, net: resnetc.Network, weights: Arrays) -> None:
+    engine = write_engine(tmp_path, net, weights)
+    sidecar = tmp_path / "net.engine.json"
+    sidecar.write_text("{}")
+    with pytest.raises(RunError, match="not an engine's sidecar"):
+        check_engine(net.graph, weights, engine)
+    sidecar.unlink()
+    with pytest.raises(UsageError, match="there is no such file"):
+        check_engine(net.graph, weights, engine)
+
+
+def test_an_engine_on_the_command_line(
+    tmp_path: Path, net: resnetc.Network, weights: Arrays, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["verify", SMALL, "--weights", "random", "--backends", "eager", "--engine"]
+    assert run([*asked, str(write_engine(tmp_path, net, weights))]) == 0
+    assert run([*asked, str(write_engine(tmp_path, net, weights, weights_hash="12"))]) == 5
+    assert "net.engine is stale: it holds weights 12; these are" in capsys.readouterr().err
+
+
+def test_weights_of_another_graph_that_fit(
+    tmp_path: Path, weights: Arrays, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """ReLU or SiLU: the arrays are the same, the network is not."""
+    net, other = (resnetc.load(SMALL), resnetc.load(SMALL, {"act": "silu"}))
+    file = tmp_path / "trained.safetensors"
+    write_weights(file, weights, {"network": SMALL, "graph_hash": net.graph.hash})
+    assert told(check_weights(net.graph, file)) == {"graph": True}
+    assert told(check_weights(other.graph, file)) == {"graph": False}
+    assert set(read_weights(file)) == set(weights)
+    assert run(["verify", SMALL, "--set", "act=silu", "--weights", str(file)]) == 5
+    assert "trained.safetensors is stale: written from resnet20" in capsys.readouterr().err
+    write_weights(file, weights)
+    assert check_weights(other.graph, file) == []
