@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resnetc.analysis import Cost, cost
 from resnetc.analysis.expected import unmet
-from resnetc.diagnostics import CompileError, Diagnostic, Source
+from resnetc.diagnostics import CompileError, Diagnostic, Source, UsageError
 from resnetc.ir import Graph
+from resnetc.ir.outputs import NoSuchOutputError, with_outputs
 from resnetc.lang import syntax as s
 from resnetc.lang.check import check_module
 from resnetc.lang.doubts import doubts
@@ -53,7 +54,8 @@ class Network:
     `parameters` are the names that can be bound, `settings` what was bound from outside the
     file, as the language writes it, `meta` what the spec says of the network, `recipes`,
     `experiments` and `deploys` the file's sections by name; `experiment` or `deploy` is the one
-    by which the network was asked for.
+    by which the network was asked for. `outputs` are the labels that were asked for in the place of
+    the outputs the spec gives it.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Network:
     deploys: dict[str, Deploy] = field(default_factory=dict)
     experiment: Experiment | None = None
     deploy: Deploy | None = None
+    outputs: tuple[str, ...] | None = None
 
     @property
     def recipe(self) -> Recipe | None:
@@ -88,7 +91,15 @@ class Network:
 
     def bind(self, **parameters: object) -> Network:
         """The same network with parameters bound, as `load` takes them."""
-        return load(self.reference, {**self.settings, **_written(parameters)})
+        settings = {**self.settings, **_written(parameters)}
+        return load(self.reference, settings, outputs=self.outputs)
+
+    def with_outputs(self, labels: Sequence[str]) -> Network:
+        """The network that gives exactly these: labels of blocks or layers, for the values behind
+        them, and names of outputs it has. What none of them needs is left out, and weights for
+        that are passed over. Raises UsageError for a label that nothing bears.
+        """
+        return replace(self, graph=_cut(self.graph, labels), outputs=tuple(labels))
 
     def to_torch(self) -> torch.nn.Module:
         """A live module; its state_dict's keys are the graph's parameter paths."""
@@ -147,15 +158,21 @@ def _collector_paused() -> Iterator[None]:
 
 @_collector_paused()
 def load(
-    reference: str | Path, settings: Mapping[str, str] | None = None, /, **parameters: object
+    reference: str | Path,
+    settings: Mapping[str, str] | None = None,
+    /,
+    *,
+    outputs: Sequence[str] | None = None,
+    **parameters: object,
 ) -> Network:
     """Compile one network.
 
     `reference` is `file.rnet:network`, `file.rnet` where the file has one network, or the bare
     name of a shipped one; in the place of a network may stand an experiment or deployment of the
     file, which means its network. `settings` binds parameters or ambients to values written in the
-    language (`{"depths": "[3, 4, 6, 3]"}`), keyword arguments to Python values. Raises
-    UsageError when there is no such file or network, CompileError when the spec is wrong.
+    language (`{"depths": "[3, 4, 6, 3]"}`), keyword arguments to Python values. `outputs` are
+    labels, as :meth:`Network.with_outputs` takes them. Raises UsageError when there is no such
+    file, network or label, CompileError when the spec is wrong.
     """
     settings = {**(settings or {}), **_written(parameters)}
     found = find(str(reference))
@@ -171,7 +188,7 @@ def load(
         graph = lower(checked)
         findings += unmet(graph, checked.expectations)
     raise_findings(findings)
-    return Network(
+    net = Network(
         name=checked.name,
         reference=f"{found.shown}:{found.network or definition.decl.name}",
         path=found.path,
@@ -186,6 +203,22 @@ def load(
         experiment=sections.experiments.get(found.network or ""),
         deploy=sections.deploys.get(found.network or ""),
     )
+    return net if outputs is None else net.with_outputs(outputs)
+
+
+def _cut(graph: Graph, labels: Sequence[str]) -> Graph:
+    """The part of a network that leads to some labels."""
+    if isinstance(labels, str) or not labels:
+        raise UsageError(f"outputs are a list of labels, not {labels!r}")
+    try:
+        return with_outputs(graph, labels)
+    except NoSuchOutputError as error:
+        meant = ""
+        if error.close is not None:
+            at = error.placed
+            where = f" ({at.source.name}:{at.line})" if at is not None else ""
+            meant = f"; did you mean `{error.close}`?{where}"
+        raise UsageError(f"{error}{meant}") from None
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from resnetc.diagnostics import CompileError, Diagnostic, Help, Label, Span
 from resnetc.ir import Graph, Node, Parameter, Scope
+from resnetc.ir.outputs import NoSuchOutputError, find_output, with_outputs
 from resnetc.ir.parameters import Stored
 from resnetc.ir.verify import Stage, verify
 from resnetc.lang.record import CheckedNetwork, PlacedOp, join, needed
@@ -10,8 +14,12 @@ from resnetc.ops import Op, ParameterSpec
 
 
 def lower(network: CheckedNetwork) -> Graph:
-    """The graph of a checked network, dead layers dropped, verified."""
-    alive = needed(network.ops, [*network.outputs.values(), *network.aux.values()])
+    """The graph of a checked network, dead layers dropped, verified.
+
+    Raises CompileError for an output called by a label that nothing bears.
+    """
+    ends = [*network.outputs.values(), *network.aux.values()]
+    alive = needed(network.ops, range(len(network.ops)) if network.features else ends)
     owned = _Owned()
     nodes = (
         _node(i, p, owned[p.op], network.shared) for i, p in enumerate(network.ops) if i in alive
@@ -21,8 +29,26 @@ def lower(network: CheckedNetwork) -> Graph:
         for i, block in enumerate(network.blocks)
     )
     graph = Graph(network.name, nodes, network.outputs, scopes, network.aux)
+    if network.features:
+        _require_labels(graph, network.features)
+        graph = with_outputs(graph, dict(network.features), keep_aux=True)
     verify(graph, Stage.SOURCE)
     return graph
+
+
+def _require_labels(graph: Graph, features: Iterable[tuple[str, Span]]) -> None:
+    """Report every label that leads to no value."""
+    findings = []
+    for label, span in features:
+        try:
+            find_output(graph, label)
+        except NoSuchOutputError as error:
+            close, placed = error.close, error.placed
+            advice = Help(f'did you mean "{close}"?', span, f'"{close}"') if close else None
+            other = (Label(placed, "this one"),) if placed is not None else ()
+            findings.append(Diagnostic("E0419", str(error), Label(span), other, (), advice))
+    if findings:
+        raise CompileError(findings)
 
 
 class _Owned:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from resnetc.ir import Graph, Node
 
 def load_graph(job: Job) -> Graph:
     """The job's network. Raises RunError when the spec is not what the caller compiled."""
-    graph = load(job.network, job.settings).graph
+    graph = load(job.network, job.settings, outputs=job.outputs).graph
     if graph.hash != job.graph_hash:
         raise RunError(f"{job.network} has changed since the benchmark began")
     return graph
@@ -32,9 +32,22 @@ def load_weights(job: Job, graph: Graph) -> Mapping[str, np.ndarray]:
 
 def only_input(graph: Graph) -> Node:
     """The network's input. Raises UsageError when it has several."""
-    if len(graph.inputs) != 1 or len(graph.outputs) != 1:
-        raise UsageError(f"{graph.name} has not one input and one output; such are not measured")
+    if len(graph.inputs) != 1:
+        raise UsageError(f"{graph.name} has not one input; such are not measured")
     return graph.inputs[0]
+
+
+def output_shapes(job: Job, graph: Graph) -> dict[str, tuple[int, ...]]:
+    """Shapes of the outputs by name, batch first."""
+    return {name: (job.batch, *graph[i].type.shape) for name, i in graph.outputs.items()}
+
+
+def side_by_side(arrays: Iterable[np.ndarray]) -> np.ndarray:
+    """Outputs as one array to be compared: a single one as it is, several as a row per sample."""
+    held = list(arrays)
+    if len(held) == 1:
+        return held[0]
+    return np.concatenate([array.reshape(len(array), -1) for array in held], axis=1)
 
 
 def draw_input(job: Job, graph: Graph) -> np.ndarray:

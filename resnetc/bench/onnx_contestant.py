@@ -6,7 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from resnetc.bench.inputs import draw_input, load_graph, load_weights, only_input
+from resnetc.bench.inputs import (
+    draw_input,
+    load_graph,
+    load_weights,
+    only_input,
+    output_shapes,
+    side_by_side,
+)
 from resnetc.bench.request import Job
 from resnetc.diagnostics import MissingError, RunError
 
@@ -24,13 +31,15 @@ class OnnxRuntime:
         options = OnnxOptions(batch=job.batch, precision=job.precision)
         model = model_bytes(graph, load_weights(job, graph), options)
         self._session = _open(ort, model, job)
-        name, (output,) = only_input(graph).name, graph.outputs
-        shape = (job.batch, *graph[graph.outputs[output]].type.shape)
         self._binding = self._session.io_binding()
         self._input = ort.OrtValue.ortvalue_from_numpy(draw_input(job, graph), job.device, 0)
-        self._output = ort.OrtValue.ortvalue_from_shape_and_type(shape, np.float32, job.device, 0)
-        self._binding.bind_ortvalue_input(name, self._input)
-        self._binding.bind_ortvalue_output(output, self._output)
+        self._binding.bind_ortvalue_input(only_input(graph).name, self._input)
+        self._outputs = {
+            name: ort.OrtValue.ortvalue_from_shape_and_type(shape, np.float32, job.device, 0)
+            for name, shape in output_shapes(job, graph).items()
+        }
+        for name, value in self._outputs.items():
+            self._binding.bind_ortvalue_output(name, value)
         self.facts: dict[str, Any] = {
             "runtime": f"onnxruntime {ort.__version__}",
             "device": job.device,
@@ -45,8 +54,7 @@ class OnnxRuntime:
         self._binding.synchronize_outputs()
 
     def output(self) -> np.ndarray:
-        found: np.ndarray = self._output.numpy()
-        return found
+        return side_by_side(value.numpy() for value in self._outputs.values())
 
 
 def _import() -> Any:

@@ -29,6 +29,7 @@ class Scene:
 class Request:
     """A whole benchmark. Raises UsageError for what makes no sense.
 
+    `outputs` are labels for the values to give instead of the network's own.
     `backends` are names of the table in `resnetc.bench.backends`; none for those that can be
     expected to run here. `seconds` is measured per backend and scene, in `rounds` equal parts,
     after `warm_up` seconds that are not. `layout` is the memory format torch is given; other
@@ -38,6 +39,7 @@ class Request:
 
     network: str
     settings: Mapping[str, str] = field(default_factory=dict)
+    outputs: tuple[str, ...] | None = None
     weights: str | None = None
     seed: int = 0
     backends: tuple[str, ...] = ()
@@ -76,6 +78,7 @@ class Job:
 
     network: str
     settings: Mapping[str, str]
+    outputs: tuple[str, ...] | None
     graph_hash: str
     weights: str | None
     seed: int
@@ -93,6 +96,7 @@ class Job:
         return cls(
             request.network,
             dict(request.settings),
+            request.outputs,
             graph_hash,
             request.weights,
             request.seed,

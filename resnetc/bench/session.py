@@ -43,12 +43,13 @@ def run_bench(request: Request, say: Say = lambda line: None) -> Report:
     CompileError for a request that cannot begin, and what keeps the reference from running.
     """
     require_known(request.backends)
-    network = load(request.network, request.settings)
+    network = load(request.network, request.settings, outputs=request.outputs)
     about = {
         "resnetc": __version__,
         "network": network.name,
         "reference": network.reference,
         "settings": dict(request.settings),
+        "outputs": list(network.graph.outputs),
         "graph_hash": network.graph.hash,
         "gmacs": round(network.cost.macs / 1e9, 4),
         "weights": request.weights or f"random, seed {request.seed}",

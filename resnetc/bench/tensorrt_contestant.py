@@ -7,7 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from resnetc.bench.inputs import draw_input, load_graph, load_weights, only_input
+from resnetc.bench.inputs import (
+    draw_input,
+    load_graph,
+    load_weights,
+    only_input,
+    output_shapes,
+    side_by_side,
+)
 from resnetc.bench.request import Job
 from resnetc.diagnostics import MissingError, RunError
 
@@ -37,12 +44,14 @@ class TensorRt:
         if self._engine is None:
             raise RunError(f"{built.library} cannot open the engine here: {self._logger.errors}")
         self._context = self._engine.create_execution_context()
-        (output,) = graph.outputs
-        shape = (job.batch, *graph[graph.outputs[output]].type.shape)
         self._input = torch.from_numpy(draw_input(job, graph)).cuda()
-        self._output = torch.empty(shape, dtype=torch.float32, device="cuda")
+        self._outputs = {
+            name: torch.empty(shape, dtype=torch.float32, device="cuda")
+            for name, shape in output_shapes(job, graph).items()
+        }
         self._context.set_tensor_address(only_input(graph).name, self._input.data_ptr())
-        self._context.set_tensor_address(output, self._output.data_ptr())
+        for name, tensor in self._outputs.items():
+            self._context.set_tensor_address(name, tensor.data_ptr())
         self._stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         torch.cuda.synchronize()
         self.facts: dict[str, Any] = {
@@ -62,8 +71,7 @@ class TensorRt:
         self._stream.synchronize()
 
     def output(self) -> np.ndarray:
-        found: np.ndarray = self._output.cpu().numpy()
-        return found
+        return side_by_side(tensor.cpu().numpy() for tensor in self._outputs.values())
 
 
 def _require_gpu() -> None:

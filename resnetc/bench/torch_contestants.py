@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from resnetc.backends.torch import build_module
-from resnetc.bench.inputs import draw_input, load_graph, load_weights
+from resnetc.bench.inputs import draw_input, load_graph, load_weights, side_by_side
 from resnetc.bench.request import Job
 from resnetc.diagnostics import MissingError
 
@@ -42,7 +42,7 @@ class Eager:
         self._module: Any = module.to(memory_format=layout)
         image = torch.from_numpy(draw_input(job, graph))
         self._input = image.to(self._device, memory_format=layout)
-        self._output: torch.Tensor | None = None
+        self._outputs: list[torch.Tensor] = []
         self.facts: dict[str, Any] = {
             "runtime": f"torch {torch.__version__}",
             "device": self._device.type,
@@ -54,13 +54,14 @@ class Eager:
 
     def run(self) -> None:
         with torch.inference_mode():
-            self._output = self._module(self._input.to(self._dtype)).float()
+            result = self._module(self._input.to(self._dtype))
+            tensors = result.values() if isinstance(result, dict) else [result]
+            self._outputs = [tensor.float() for tensor in tensors]
         if self._device.type == "cuda":
             torch.cuda.synchronize()
 
     def output(self) -> np.ndarray:
-        assert self._output is not None
-        return self._output.cpu().numpy()
+        return side_by_side(tensor.cpu().numpy() for tensor in self._outputs)
 
 
 class Compiled(Eager):

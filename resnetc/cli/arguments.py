@@ -35,6 +35,26 @@ def set_option(command: F) -> F:
     )(command)
 
 
+def _labels(ctx: click.Context, param: click.Parameter, text: str | None) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    labels = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not labels:
+        raise click.BadParameter(f"`{text}` names nothing")
+    return labels
+
+
+def outputs_option(command: F) -> F:
+    """`--outputs layer2,layer3`, as a tuple of labels or None."""
+    return click.option(
+        "--outputs",
+        callback=_labels,
+        metavar="LABEL[,...]",
+        help="Give the values after these blocks or layers, and no others (`logits` is one too); "
+        "what they do not need is left out.",
+    )(command)
+
+
 def json_option(command: F) -> F:
     """`--json`, as `as_json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")(command)
@@ -51,18 +71,25 @@ def parse_settings(settings: tuple[str, ...]) -> dict[str, str]:
     return parsed
 
 
-def load_network(network: str, settings: tuple[str, ...] = ()) -> Network:
-    """The network a verb was asked for, with its settings bound."""
-    return load(network, parse_settings(settings))
+def load_network(
+    network: str, settings: tuple[str, ...] = (), outputs: tuple[str, ...] | None = None
+) -> Network:
+    """The network a verb was asked for, with its settings bound, up to the labels asked for."""
+    return load(network, parse_settings(settings), outputs=outputs)
 
 
-def load_trained(network: str, settings: tuple[str, ...], weights: str | None) -> Network:
+def load_trained(
+    network: str,
+    settings: tuple[str, ...],
+    weights: str | None,
+    outputs: tuple[str, ...] | None = None,
+) -> Network:
     """The network a verb was asked for, and where the weights are a run's, as that run bound it.
 
     Training binds the number of classes to the data set's; without this, the weights of a run
     would not fit the network that was trained. What is asked for goes first.
     """
-    net = load_network(network, settings)
+    net = load_network(network, settings, outputs)
     trained = _trained_network(weights)
     if trained is None or trained.get("name") != net.name:
         return net
@@ -71,7 +98,7 @@ def load_trained(network: str, settings: tuple[str, ...], weights: str | None) -
         return net
     said = ", ".join(f"{key}={value}" for key, value in bound.items())
     click.echo(f"{said}, as in the run of the weights", err=True)
-    return load(net.reference, {**bound, **net.settings})
+    return load(net.reference, {**bound, **net.settings}, outputs=outputs)
 
 
 def _trained_network(weights: str | None) -> dict[str, Any] | None:

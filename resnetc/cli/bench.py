@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Literal, cast
 import click
 
 from resnetc.atomic import write_text
-from resnetc.cli.arguments import json_option, load_trained, network_argument, set_option
+from resnetc.cli.arguments import (
+    json_option,
+    load_trained,
+    network_argument,
+    outputs_option,
+    set_option,
+)
 from resnetc.diagnostics import UsageError
 
 if TYPE_CHECKING:
@@ -22,6 +28,7 @@ if TYPE_CHECKING:
 @click.command()
 @network_argument
 @set_option
+@outputs_option
 @click.option(
     "--backends",
     metavar="NAMES",
@@ -55,6 +62,7 @@ if TYPE_CHECKING:
 def bench(
     network: str,
     settings: tuple[str, ...],
+    outputs: tuple[str, ...] | None,
     backends: str | None,
     batch: str,
     precision: str,
@@ -81,7 +89,8 @@ def bench(
 
     request = Request(
         network=network,
-        settings=load_trained(network, settings, weights).settings,
+        settings=load_trained(network, settings, weights, outputs).settings,
+        outputs=outputs,
         weights=weights,
         seed=seed,
         backends=_names(backends) if backends is not None else (),

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from resnetc.atomic import write_text
-from resnetc.cli.arguments import load_network
+from resnetc.cli.arguments import load_network, outputs_option
 from resnetc.cli.bench import bench
 from resnetc.cli.export import export
 from resnetc.cli.train import seeded, summary, train
@@ -21,6 +21,7 @@ _TRAINING = {param.name for param in train.params} - {"network", "settings", "ou
 
 
 @click.command(params=[param for param in train.params if param.name != "as_json"])
+@outputs_option
 @click.option("--train", "training", is_flag=True, help="Train by the spec's recipe first.")
 @click.option("--weights", metavar="FILE|FOLDER", help="Weights to build with, instead of --train.")
 @click.option(
@@ -43,6 +44,7 @@ def build(
     /,
     network: str,
     settings: tuple[str, ...],
+    outputs: tuple[str, ...] | None,
     training: bool,
     weights: str | None,
     targets: str | None,
@@ -57,7 +59,9 @@ def build(
     build/NETWORK. The training options are those of `resnetc train`; FILE:EXPERIMENT in the place
     of NETWORK is its network, trained by its recipe and from its seed.
     """
-    net = load_network(network, settings)
+    net = whole = load_network(network, settings)
+    if outputs is not None:
+        net = whole.with_outputs(outputs)
     if net.deploy is not None:
         raise UsageError("a deployment is what `resnetc export` writes; build its network")
     if training and weights:
@@ -66,7 +70,8 @@ def build(
         _refuse_training_options(ctx)
     folder = out or Path("build") / net.name
     if training:
-        net, folder, weights = _train(net, out, training_options)
+        net, folder, weights = _train(whole, out, training_options)
+        net = net if outputs is None else net.with_outputs(outputs)
     write_text(folder / "report.json", json.dumps(_report(net), indent=2) + "\n")
     write_text(folder / "spec.rnet", net.source_text)
     chosen = targets or ("torch,onnx" if weights else "torch")
@@ -109,6 +114,7 @@ def _report(net: Network) -> dict[str, Any]:
         "network": net.name,
         "reference": net.reference,
         "settings": net.settings,
+        "outputs": list(net.graph.outputs),
         "graph_hash": net.graph.hash,
         "cost": net.cost.to_json(),
         "stages": [stage.to_json() for stage in stages(net.graph)],
@@ -121,7 +127,14 @@ def _invoke(
     """Run another verb on the network; returns its exit code, so that the next one still runs."""
     settings = tuple(f"{name}={value}" for name, value in net.settings.items())
     try:
-        ctx.invoke(command, network=net.reference, settings=settings, weights=weights, **options)
+        ctx.invoke(
+            command,
+            network=net.reference,
+            settings=settings,
+            outputs=net.outputs,
+            weights=weights,
+            **options,
+        )
     except click.exceptions.Exit as leave:
         return leave.exit_code
     return 0

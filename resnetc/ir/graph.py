@@ -66,6 +66,8 @@ class Graph:
 
     `outputs` are node ids by output name; a classifier has one, called "logits". `aux` are those
     of training only: the auxiliary heads, which inference drops. Input nodes carry the op `Input`.
+    `left_out` are parameters of the whole network where this is a part of it: weights for them
+    are no mistake.
     """
 
     def __init__(
@@ -75,8 +77,10 @@ class Graph:
         outputs: Mapping[str, NodeId],
         scopes: Iterable[Scope] = (),
         aux: Mapping[str, NodeId] | None = None,
+        left_out: frozenset[str] = frozenset(),
     ) -> None:
         self.name = name
+        self.left_out = left_out
         self.outputs = dict(outputs)
         self.aux = dict(aux or {})
         self.scopes = tuple(scopes) or (Scope(0, None, "", name),)
@@ -144,9 +148,10 @@ class Graph:
         """Nodes that auxiliary outputs depend on and no output does: the auxiliary heads."""
         if not self.aux:
             return frozenset()
-        return self._needed_by(self.aux.values()) - self._needed_by(self.outputs.values())
+        return self.needed_by(self.aux.values()) - self.needed_by(self.outputs.values())
 
-    def _needed_by(self, results: Iterable[NodeId]) -> frozenset[NodeId]:
+    def needed_by(self, results: Iterable[NodeId]) -> frozenset[NodeId]:
+        """Nodes that these values depend on, themselves included, inputs not."""
         needed = set(results)
         for node in reversed(self._nodes.values()):
             if node.id in needed:
@@ -296,4 +301,4 @@ class GraphEditor:
                 alive.update(node.inputs)
         kept = [n for n in self._nodes.values() if n.id in alive or n.op.name == "input"]
         self.changed = self.changed or len(kept) < len(self._nodes)
-        return Graph(self.old.name, kept, outputs, self.old.scopes, aux)
+        return Graph(self.old.name, kept, outputs, self.old.scopes, aux, self.old.left_out)

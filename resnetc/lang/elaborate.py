@@ -47,6 +47,8 @@ class Elaborator:
         self.meta: dict[str, object] = {}
         self.outputs: dict[str, int] = {}
         self.aux: dict[str, int] = {}
+        self._listed: dict[str, Span] = {}
+        self._labels: set[str] = set()
         self._named: dict[str, Span] = {}
         self._placer = Placer(evaluator, self.record, self._statements, observe)
         self._settings: dict[str, s.Setting] = {}
@@ -91,7 +93,10 @@ class Elaborator:
         ops, blocks = tuple(record.ops), tuple(record.blocks)
         claims = () if self.derived.rebound else tuple(self.expectations)
         name, shared = self.derived.name, frozenset(record.shared)
-        return CheckedNetwork(name, ops, blocks, self.outputs, self.aux, self.meta, claims, shared)
+        outputs, features = self.outputs, tuple(self._listed.items()) if self._labels else ()
+        return CheckedNetwork(
+            name, ops, blocks, outputs, self.aux, self.meta, claims, shared, features
+        )
 
     def _body(self, decl: s.Network, env: Env, site: Site) -> None:
         """Bind the parameters and run the statements; what comes after may go on without them."""
@@ -128,6 +133,10 @@ class Elaborator:
     def _facts(self, env: Env, site: Site) -> None:
         """The variant's own `expect` and `meta`."""
         fact_env = Env(self.derived.home)
+        if self.derived.outputs:
+            self._listed.clear()  # what the template gives counts no more
+        for output, home in self.derived.outputs:
+            self._statement(output, Env(home), site)
         for fact in self.derived.facts:
             self._statement(fact, fact_env, site)
 
@@ -302,13 +311,19 @@ class Elaborator:
         env.names["input"] = site.here
 
     def _output(self, statement: s.OutputStmt, env: Env, site: Site) -> None:
+        """Tensors by their names, and labels, whose values are looked up on the graph."""
         for value in statement.values:
             tensor = self.evaluate(value, env)
+            if isinstance(tensor, str):
+                self._listed.setdefault(tensor, value.span)
+                self._labels.add(tensor)
+                continue
             if not isinstance(tensor, Tensor):
                 message = f"an output is a tensor, not {type_name(tensor)}"
                 raise Mistake("E0301", message, value.span)
             name = value.name if isinstance(value, s.Name) else f"output{len(self.outputs)}"
             self._give(name, tensor, value.span)
+            self._listed[name] = value.span
 
     def _give(self, name: str, tensor: Tensor, span: Span) -> None:
         """Make a tensor an output."""

@@ -63,7 +63,8 @@ class CheckedNetwork:
     """A network whose every mistake would have been reported: ops in topological order (a tensor's
     id is its op's position), blocks by id, outputs and those of training only (`aux`) by name. What
     it expects of itself is to be proven on the graph; a network with values from outside its file
-    expects nothing. `shared` are the parameters, by path, that layers have in common by `reuse`."""
+    expects nothing. `shared` are the parameters, by path, that layers have in common by `reuse`.
+    `features` are labels whose values are given too, with where each is asked for."""
 
     name: str
     ops: tuple[PlacedOp, ...]
@@ -73,6 +74,7 @@ class CheckedNetwork:
     meta: dict[str, object]
     expectations: tuple[Expectation, ...] = ()
     shared: frozenset[str] = frozenset()
+    features: tuple[tuple[str, Span], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

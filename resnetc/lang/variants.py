@@ -25,7 +25,8 @@ MAX_DERIVATIONS = 64
 class Derived:
     """A network ready to elaborate. `span` is the call that binds the template, `declared` the
     network's whole declaration. `rebound` says that the caller bound parameters from outside,
-    so that the file's own expectations do not apply. `via` is the derivation as it is written."""
+    so that the file's own expectations do not apply. `via` is the derivation as it is written.
+    `outputs` are what the nearest variant gives that says so, each with the file it stands in."""
 
     name: str
     template: Definition
@@ -36,6 +37,7 @@ class Derived:
     ambients: dict[str, object] = field(default_factory=dict)
     ambient_spans: dict[str, Span] = field(default_factory=dict)
     facts: tuple[s.Stmt, ...] = ()
+    outputs: tuple[tuple[s.OutputStmt, Module], ...] = ()
     rebound: bool = False
     via: str = ""
 
@@ -80,7 +82,10 @@ def derive(definition: Definition, evaluate: Evaluator, depth: int = 0) -> Deriv
         message = f"a network is derived from a network, not from {a_type(base)}"
         raise Mistake("E0215", message, decl.derivation.base.span)
     derived = derive(Definition(base.home, base.declaration), evaluate, depth + 1)
-    derived.name, derived.home, derived.facts = decl.name, home, decl.facts
+    outputs = tuple((fact, home) for fact in decl.facts if isinstance(fact, s.OutputStmt))
+    derived.outputs = outputs or derived.outputs
+    derived.facts = tuple(fact for fact in decl.facts if not isinstance(fact, s.OutputStmt))
+    derived.name, derived.home = decl.name, home
     derived.span, derived.declared = decl.derivation.base.span, decl.span
     derived.via = " ".join(decl.derivation.span.text.split())
     derived.bound += base.bound

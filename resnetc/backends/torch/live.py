@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import linecache
 import math
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, cast
 
@@ -38,7 +39,20 @@ def blank_module(graph: Graph, init: HeNormal | None = None) -> nn.Module:
     with torch.device("meta"):
         module = cast("nn.Module", namespace[factory_name(graph)]())
     _check(graph, module)
+    if graph.left_out:
+        keep = _passing_over(graph.left_out)
+        module.register_load_state_dict_pre_hook(keep)  # type: ignore[no-untyped-call]
     return module
+
+
+def _passing_over(left_out: frozenset[str]) -> Callable[..., None]:
+    """Let a part of a network load the weights of the whole, strictly otherwise."""
+
+    def leave_out(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: object) -> None:
+        for path in [path for path in state_dict if path.removeprefix(prefix) in left_out]:
+            del state_dict[path]  # of a copy: load_state_dict makes one
+
+    return leave_out
 
 
 def _compiled(graph: Graph, source: str) -> dict[str, Any]:
