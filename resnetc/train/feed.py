@@ -152,6 +152,8 @@ def _loader(seen: View, plan: Sequence[Samples], workers: Workers) -> DataLoader
         collate_fn=_stack,
         worker_init_fn=_leave_signals_to_the_parent,
         prefetch_factor=4 if workers.count else None,
+        # From torch's own it would take a draw at every start, and dropout draw others after.
+        generator=torch.Generator(),
     )
 
 
