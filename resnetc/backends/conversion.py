@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ _LISTED = 5
 
 @dataclass(frozen=True)
 class Rename:
-    """`old=new`: parts of paths, and what they become; a `*` is one part, and stays what it is."""
+    """`old=new`: parts of paths, and what they become; a `*` is some of a part, and stays."""
 
     old: str
     new: str
@@ -111,7 +111,7 @@ def convert(
     Batch norm's counters need not be there, and those of others are passed over. With `drop_head`
     the weights' own head is left out, whatever its shape, and the network's is made anew.
     """
-    renamed = _renamed(weights, tuple(renames))
+    renamed = _renamed(graph, weights, tuple(renames))
     head = _head(graph)
     fresh = head if drop_head else ()
     here = {
@@ -126,12 +126,12 @@ def convert(
     return Conversion(graph, weights, sources, mismatch, head, fresh)
 
 
-def _renamed(weights: Arrays, renames: tuple[Rename, ...]) -> dict[str, str]:
+def _renamed(graph: Graph, weights: Arrays, renames: tuple[Rename, ...]) -> dict[str, str]:
     """The path of the weights by the path that it becomes."""
     paths = {path: path for path in weights}
-    for wrapper in _WRAPPERS:
-        if paths and all(path.startswith(wrapper) for path in paths.values()):
-            paths = {source: path.removeprefix(wrapper) for source, path in paths.items()}
+    own = [w for w in _WRAPPERS if all(path.startswith(w) for path in graph.parameters)]
+    while wrapper := _wrapper(paths.values(), own):
+        paths = {source: path.removeprefix(wrapper) for source, path in paths.items()}
     for rename in renames:
         changed = {source: rename.apply(path) for source, path in paths.items()}
         if changed == paths:
@@ -143,6 +143,12 @@ def _renamed(weights: Arrays, renames: tuple[Rename, ...]) -> dict[str, str]:
             raise UsageError(f"--rename makes both {by_new[path]} and {source} `{path}`")
         by_new[path] = source
     return by_new
+
+
+def _wrapper(paths: Collection[str], own: Collection[str]) -> str | None:
+    """What all paths begin with that is no part of the network's."""
+    found = (w for w in _WRAPPERS if w not in own and all(path.startswith(w) for path in paths))
+    return next(found, None) if paths else None
 
 
 def _is_idle_counter(path: str, here: Mapping[str, object]) -> bool:

@@ -21,7 +21,7 @@ from resnetc.diagnostics import UsageError
     "renames",
     metavar="OLD=NEW",
     multiple=True,
-    help="Rename parts of the weights' paths, in order; `*` is any one part: "
+    help="Rename parts of the weights' paths, in order; `*` is some of a part: "
     "--rename 'layer*.shortcut=layer*.downsample'.",
 )
 @click.option("--drop-head", is_flag=True, help="Give the last layer fresh parameters.")

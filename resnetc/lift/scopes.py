@@ -30,10 +30,16 @@ class _Scoped:
     branches: tuple[tuple[_Scoped, ...], ...] = ()
 
 
-def modules(items: Sequence[Item], entry: TensorType) -> Body:
-    """The tree of a network's items. Every layer with parameters has a path."""
+def modules(items: Sequence[Item], entry: TensorType, *, flat: bool = False) -> Body:
+    """The tree of a network's items. Every layer with parameters has a path.
+
+    A `flat` tree has no modules: labels are whole paths.
+    """
     known = _known(items)
-    return _Nesting().body(_scoped(items, (), known), (), entry)
+    scoped = _scoped(items, (), known)
+    if flat:
+        return _Nesting().terms(scoped, (), entry, {path[0] for path in known if path})
+    return _Nesting().body(scoped, (), entry)
 
 
 def _known(items: Iterable[Item]) -> set[Path]:
@@ -131,11 +137,12 @@ class _Nesting:
         """The terms of the items of one module."""
         times = Counter(_labels(items, prefix))
         broken = {label for label, count in times.items() if count > 1}
-        return self._terms(items, prefix, entry, broken)
+        return self.terms(items, prefix, entry, broken)
 
-    def _terms(
+    def terms(
         self, items: Sequence[_Scoped], prefix: Path, entry: TensorType, broken: set[str]
     ) -> Body:
+        """The same, without modules of the names in `broken`: they stand in several places."""
         terms: Body = []
         waiting = list(items)
         while waiting:
@@ -158,7 +165,7 @@ class _Nesting:
             return [step(item.layer, prefix, entry)]
         if isinstance(item, Tangle):
             return self._tangle(item, prefix, entry)
-        inside = [self._terms(branch, prefix, entry, broken) for branch in scoped.branches]
+        inside = [self.terms(branch, prefix, entry, broken) for branch in scoped.branches]
         if item.layer.op.name == "mul":
             inside.sort(key=bool)  # what is scaled stands first
         return [Term(item.layer.op.name, entry, item.layer.type, bodies=inside)]

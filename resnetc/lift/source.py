@@ -59,24 +59,30 @@ def lift(path: Path, *, shape: Shape | None = None, name: str | None = None) -> 
 
     `shape` is the input's, CxHxW, for files that leave it open; `name` the network's, which
     otherwise is the file's. The source is compiled, and its graph is the one that was read, node
-    by node. Raises UsageError and RunError for files that cannot be read, LiftError for a model
-    that the language cannot express.
+    by node; where what a person would have written is not, plain rows are. Raises UsageError and
+    RunError for files that cannot be read, LiftError for a model that the language cannot express.
     """
     network = name_layers(nest_concats(read_network(read_model(path, shape))))
     called = _identifier(name or network.name)
-    wanted = _canonical(
-        (layer.id, layer.op, layer.inputs, _owned(layer.path, layer.arrays))
-        for layer in network.layers
-    )
-    text = format_source(Source(path.name, _Author(network, called).file()))
-    report = check_source(Source(f"{called}.rnet", text), Path(f"{called}.rnet"))
-    if report.findings or called not in report.networks:
-        found = "; ".join(f"{finding.code} {finding.message}" for finding in report.findings)
-        raise InternalError(f"the source lifted from {path} does not compile: {found}\n{text}")
-    graph = report.networks[called]
-    if _canonical(_nodes(graph)) != wanted:
-        raise InternalError(f"the source lifted from {path} is another network:\n{text}")
-    return Lifted(called, text, graph, network.arrays())
+    wrong = []
+    for plain in (False, True):
+        text = format_source(Source(path.name, _Author(network, called, plain=plain).file()))
+        graph, complaint = _proven(network, called, text)
+        if graph is not None:
+            return Lifted(called, text, graph, network.arrays())
+        wrong.append(f"{complaint}\n{text}")
+    raise InternalError(f"what was lifted from {path} is not what was read: {wrong[-1]}")
+
+
+def _proven(network: Network, name: str, text: str) -> tuple[Graph | None, str]:
+    """The graph of a source that is the network, node by node, else what is wrong with it."""
+    report = check_source(Source(f"{name}.rnet", text), Path(f"{name}.rnet"))
+    if report.findings or name not in report.networks:
+        return None, "; ".join(f"{finding.code} {finding.message}" for finding in report.findings)
+    graph = report.networks[name]
+    forms: _Forms = {}
+    read = _form(forms, ((x.id, x.op, x.inputs, _owned(x.path, x.arrays)) for x in network.layers))
+    return (graph, "") if _form(forms, _nodes(graph)) == read else (None, "another network")
 
 
 def _identifier(name: str) -> str:
@@ -89,8 +95,12 @@ def _identifier(name: str) -> str:
 _Node = tuple[int, Op, tuple[int, ...], tuple[str, ...]]
 
 
-def _canonical(nodes: Iterable[_Node]) -> int:
-    """A number for a network: equal for equal ops, parameter paths and operands.
+_Forms = dict[tuple[Op, tuple[int, ...], tuple[str, ...]], int]
+"""Numbers of all that was seen so far: an op, its operands' numbers, the parameters it owns."""
+
+
+def _form(forms: _Forms, nodes: Iterable[_Node]) -> int:
+    """The number of a network's output: the same for equal ops, operands and parameters.
 
     Nothing is said of the order in which nodes stand, or in which operands are added.
     """
@@ -103,7 +113,8 @@ def _canonical(nodes: Iterable[_Node]) -> int:
             continue
         if op.name in ("add", "mul"):
             operands.sort()
-        known[key] = last = hash((op, tuple(operands), owned))
+        last = forms.setdefault((op, tuple(operands), owned), len(forms))
+        known[key] = last
     return last
 
 
@@ -121,19 +132,28 @@ def _owned(path: str | None, arrays: Iterable[str]) -> tuple[str, ...]:
 
 
 class _Author:
-    """Writes a file: blocks, a shortcut policy where one is needed, the network."""
+    """Writes a file: blocks, a shortcut policy where one is needed, the network.
 
-    def __init__(self, network: Network, name: str) -> None:
+    A `plain` one is rows with whole paths for labels, and no more than the language needs.
+    """
+
+    def __init__(self, network: Network, name: str, *, plain: bool = False) -> None:
         self.network, self.name = network, name
         self.shape = network.layers[0].type.shape
-        self.tree = modules(regions(network), network.layers[0].type)
+        self.tree = modules(regions(network), network.layers[0].type, flat=plain)
         self.ambients = use_ambients(self.tree)
+        self.policy: Policy | None = None
+        self.blocks: list[Block] = []
+        if not plain:
+            self._find_idioms()
+
+    def _find_idioms(self) -> None:
         number(self.tree)
         use_prelude(self.tree, self.ambients)
         find_residuals(self.tree)
         use_when_same(self.tree)
         self.policy = choose_policy(self.tree, has_norm=self.ambients.norm is not None)
-        naming = Naming({name, *_RESERVED, "depthwise", "projection"})
+        naming = Naming({self.name, *_RESERVED, "depthwise", "projection"})
         self.blocks = list(blocks_of(self.tree, naming))
 
     def file(self) -> str:

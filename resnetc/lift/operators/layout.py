@@ -10,6 +10,7 @@ from resnetc.lift.network import Layer
 from resnetc.lift.operators.attributes import Reader
 from resnetc.lift.reading import Reading
 from resnetc.lift.refusal import LiftError
+from resnetc.ops import Subsample
 
 
 def _flatten(reading: Reading, operation: Operation) -> None:
@@ -78,6 +79,9 @@ def _slice(reading: Reading, operation: Operation) -> None:
         reading.place(operation, "slice_channels", [operand], **cut_at)
     elif all(axis > 1 and _every(whole[axis], shape[axis]) for axis in changed):
         stride = (whole[2].step, whole[3].step)
+        if isinstance(operand.op, Subsample):  # one axis after the other, as torch traces it
+            stride = (stride[0] * operand.op.stride[0], stride[1] * operand.op.stride[1])
+            operand = reading.layers[operand.inputs[0]]
         reading.place(operation, "subsample", [operand], stride=stride)
     else:
         raise LiftError(f"{operation}: only channels, and every n-th pixel, are sliced")
