@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -16,11 +17,13 @@ import torchvision
 from oracle import evaluate, seeded_inputs
 from small_graphs import Builder, cifar_resnet, imagenet_resnet, some_weights
 
+from resnetc.backends import hashed
 from resnetc.backends.onnx import OnnxOptions, emit, files, model_bytes, wire, write_onnx
 from resnetc.backends.onnx.model import build_skeleton
 from resnetc.backends.onnx.options import NEWEST_OPSET, OLDEST_OPSET
 from resnetc.backends.onnx.wire import WireModel
 from resnetc.backends.random_weights import random_weights
+from resnetc.backends.weights import as_arrays, weights_hash
 from resnetc.diagnostics import InternalError, RunError, UsageError
 from resnetc.ir import Graph
 from resnetc.ops import Conv2d, GlobalAvgPool, Relu
@@ -79,7 +82,34 @@ def test_writing_is_reproducible(net: Graph, weights: dict[str, np.ndarray]) -> 
     assert model_bytes(net, weights) == model_bytes(net, dict(reversed(weights.items())))
 
 
-def test_memory_stays_near_one_array(tmp_path: Path) -> None:
+def test_no_more_waits_to_be_hashed_than_may(
+    net: Graph, weights: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However slow hashing is; and nothing is hashed twice."""
+    largest = max(array.nbytes for array in weights.values())
+    monkeypatch.setattr(hashed, "_PORTION", 4 * largest)
+    monkeypatch.setattr(hashed, "_AHEAD", 6 * largest)
+    hash_one, digests = hashed.array_digest, []
+
+    def slowly(path: str, array: np.ndarray) -> str:
+        time.sleep(0.002)
+        digests.append(path)
+        return hash_one(path, array)
+
+    monkeypatch.setattr(hashed, "array_digest", slowly)
+    with hashed.HashedArrays(as_arrays(weights)) as arrays:
+        for path in [*weights, *weights]:
+            assert arrays[path] is weights[path]
+            held = arrays._waiting_bytes + arrays._portion_bytes
+            assert held <= (6 + 5 + 5) * largest
+        assert arrays.digest(net) == weights_hash(net, weights)
+    assert len(digests) == len(set(digests)) == len(weights)
+
+
+def test_memory_stays_near_one_array(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside what may wait to be hashed, of which nothing may here."""
+    monkeypatch.setattr(hashed, "_PORTION", 1)
+    monkeypatch.setattr(hashed, "_AHEAD", 0)
     b = Builder()
     x = b.input(64, 4, 4)
     for index in range(24):

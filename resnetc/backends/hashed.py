@@ -18,6 +18,9 @@ from resnetc.ir import Graph
 if TYPE_CHECKING:
     import numpy as np
 
+_PORTION = 1 << 20
+"""Bytes of arrays that are handed to the thread at once: handing over costs as much as hashing
+some 30 KB."""
 _AHEAD = 24 << 20
 """Bytes of arrays that may wait to be hashed: each is kept in memory that long."""
 
@@ -28,9 +31,12 @@ class HashedArrays(Arrays):
     def __init__(self, weights: Arrays) -> None:
         self._weights = weights
         self._thread = ThreadPoolExecutor(1, "hashing")
-        self._digests: dict[str, Future[str]] = {}
-        self._waiting: deque[tuple[Future[str], int]] = deque()
-        self._bytes = 0
+        self._digests: dict[str, str] = {}
+        self._read: set[str] = set()
+        self._portion: dict[str, np.ndarray] = {}
+        self._portion_bytes = 0
+        self._waiting: deque[tuple[Future[None], int]] = deque()
+        self._waiting_bytes = 0
 
     def shape(self, path: str) -> tuple[int, ...]:
         return self._weights.shape(path)
@@ -40,12 +46,12 @@ class HashedArrays(Arrays):
 
     def __getitem__(self, path: str) -> np.ndarray:
         array = self._weights[path]
-        if path not in self._digests:
-            self._make_room()
-            future = self._thread.submit(array_digest, path, array)
-            self._digests[path] = future
-            self._waiting.append((future, array.nbytes))
-            self._bytes += array.nbytes
+        if path not in self._read:
+            self._read.add(path)
+            self._portion[path] = array
+            self._portion_bytes += array.nbytes
+            if self._portion_bytes >= _PORTION:
+                self._hand_over()
         return array
 
     def __iter__(self) -> Iterator[str]:
@@ -58,15 +64,30 @@ class HashedArrays(Arrays):
         """What :func:`resnetc.backends.weights.weights_hash` gives. Reads what was not read yet."""
         paths = hashed_paths(graph)
         for path in paths:
-            if path not in self._digests:
+            if path not in self._read:
                 self[path]
-        return combine_digests(self._digests[path].result() for path in paths)
+        self._hand_over()
+        self._await(0)
+        return combine_digests(self._digests[path] for path in paths)
 
-    def _make_room(self) -> None:
-        while self._waiting and (self._bytes > _AHEAD or self._waiting[0][0].done()):
+    def _hand_over(self) -> None:
+        self._await(_AHEAD)
+        future = self._thread.submit(self._hash, self._portion)
+        self._waiting.append((future, self._portion_bytes))
+        self._waiting_bytes += self._portion_bytes
+        self._portion, self._portion_bytes = {}, 0
+
+    def _hash(self, portion: dict[str, np.ndarray]) -> None:
+        while portion:
+            path, array = portion.popitem()
+            self._digests[path] = array_digest(path, array)
+
+    def _await(self, most: int) -> None:
+        """Wait until no more than so many bytes are to be hashed."""
+        while self._waiting and (self._waiting_bytes > most or self._waiting[0][0].done()):
             future, size = self._waiting.popleft()
             future.result()
-            self._bytes -= size
+            self._waiting_bytes -= size
 
     def __enter__(self) -> Self:
         return self

@@ -9,6 +9,7 @@ A graph is never changed. A pass reads one and builds the next through `GraphEdi
 from __future__ import annotations
 
 import hashlib
+import operator
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -211,7 +212,14 @@ class GraphEditor:
         """Carry a node over as it is; its type is inferred anew from its operands."""
         inputs = tuple(self._value[operand] for operand in node.inputs)
         operand_types = tuple(self._nodes[i].type for i in inputs)
-        return self._put(node, replace(node, inputs=inputs, type=node.op.result(*operand_types)))
+        if node is self.old[node.id] and inputs == node.inputs:
+            before = tuple(self.old[operand].type for operand in inputs)
+            if all(map(operator.is_, operand_types, before)):
+                return self._put(node, node)  # as nearly all nodes in nearly all passes
+        made = node.op.result(*operand_types)
+        # One object for equal types: copies of a block are told by identity when verified.
+        type_ = node.type if made == node.type else made
+        return self._put(node, replace(node, inputs=inputs, type=type_))
 
     def replace(self, node: Node, op: Op, parameters: tuple[Parameter, ...] | None = None) -> Node:
         """Carry a node over with another op, and other parameters when given."""

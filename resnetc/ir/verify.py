@@ -47,7 +47,7 @@ def verify(graph: Graph, stage: Stage = Stage.SOURCE) -> None:
         # Copies of a block share their ops and types: the like of a node need not be looked at.
         like = _identities(graph, node)
         if like not in seen:
-            _verify_node(graph, node, stage)
+            _verify_node(graph, node)
             _verify_element_types(graph, node)
             seen.add(like)
         if node.name in names:
@@ -62,6 +62,15 @@ def verify(graph: Graph, stage: Stage = Stage.SOURCE) -> None:
             raise InternalError(f"output {name} is not in the graph")
     if both := graph.outputs.keys() & graph.aux.keys():
         raise InternalError(f"output {min(both)} is also an auxiliary one")
+    require_legal(graph, stage)
+
+
+def require_legal(graph: Graph, stage: Stage) -> None:
+    """Raise InternalError for an op that is not legal in this stage: all that there is to verify
+    of a graph that was well formed in another one and has not changed."""
+    for node in graph:
+        if node.op.name in stage.value:
+            raise InternalError(f"{node.name}: {node.op.name} is not legal in stage {stage.name}")
     if graph.aux and stage is not Stage.SOURCE:
         raise InternalError(f"{min(graph.aux)} is of training only: not legal in {stage.name}")
 
@@ -75,12 +84,10 @@ def _identities(graph: Graph, node: Node) -> tuple[int, ...]:
     return tuple(known)
 
 
-def _verify_node(graph: Graph, node: Node, stage: Stage) -> None:
+def _verify_node(graph: Graph, node: Node) -> None:
     op = node.op
     if type(op) is not OPS.get(op.name):
         raise InternalError(f"{node.name}: {op.name} is not an op")
-    if op.name in stage.value:
-        raise InternalError(f"{node.name}: {op.name} is not legal in stage {stage.name}")
     if not node.inputs and op.arity != 0:
         raise InternalError(f"{node.name}: {op.name} has no operands")
     if op.arity is not None and len(node.inputs) != op.arity:

@@ -39,10 +39,12 @@ class FoldBatchNorm(Pass):
         """The graph without batch norms."""
         norms = _norms(graph)
         editor = GraphEditor(graph)
+        biased: dict[int, Op] = {}  # copies of a block share their ops
         for node in graph:
             if isinstance(node.op, _LINEAR) and node.id in norms:
-                op: Op = replace(node.op, bias=True)
-                editor.replace(node, op, _folded(node, norms[node.id]))
+                if id(node.op) not in biased:
+                    biased[id(node.op)] = replace(node.op, bias=True)
+                editor.replace(node, biased[id(node.op)], _folded(node, norms[node.id]))
             elif not isinstance(node.op, BatchNorm):
                 editor.keep(node)
             elif norms.get(node.inputs[0]) is node:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, TypeVar
 
-from onnx import NodeProto, TensorProto, ValueInfoProto, helper
+from onnx import AttributeProto, NodeProto, TensorProto, TypeProto, ValueInfoProto, helper
 
 from resnetc.backends.onnx.options import DEFAULT_OPSET
 from resnetc.diagnostics import InternalError
@@ -41,7 +42,7 @@ class Initializer:
     parameter: Parameter
     dims: tuple[int, ...]
 
-    @property
+    @cached_property
     def bytes(self) -> int:
         return self.parameter.type.bytes
 
@@ -60,6 +61,8 @@ class Emission:
     _held: dict[str, Initializer] = field(default_factory=dict)
     _floats: dict[str, str] = field(default_factory=dict)
     _taken: set[str] = field(default_factory=set)
+    _attributes: dict[tuple[str, type, Any], AttributeProto] = field(default_factory=dict)
+    _types: dict[TensorType, TypeProto] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._taken = {*self.graph.parameters, *self.graph.outputs}
@@ -80,16 +83,39 @@ class Emission:
 
     def add(self, kind: str, node: Node, inputs: Sequence[str], **attributes: Any) -> None:
         """The ONNX node that gives the graph node's tensor, and takes its name."""
-        output = self.tensors[node.id]
-        self.nodes.append(helper.make_node(kind, inputs, [output], node.name, **attributes))
+        self._put(kind, inputs, self.tensors[node.id], node.name, attributes)
 
     def step(
         self, kind: str, node: Node, label: str, inputs: Sequence[str], **attributes: Any
     ) -> str:
         """An ONNX node on the way to a graph node's tensor; returns its output's name."""
         name = self._fresh(f"{node.name}.{label}")
-        self.nodes.append(helper.make_node(kind, inputs, [name], name, **attributes))
+        self._put(kind, inputs, name, name, attributes)
         return name
+
+    def _put(
+        self,
+        kind: str,
+        inputs: Sequence[str],
+        output: str,
+        name: str,
+        attributes: Mapping[str, Any],
+    ) -> None:
+        """What `helper.make_node` makes; but each attribute is made once, for few are different."""
+        held = [
+            self._attribute(key, value)
+            for key, value in sorted(attributes.items())
+            if value is not None
+        ]
+        self.nodes.append(
+            NodeProto(op_type=kind, input=inputs, output=[output], name=name, attribute=held)
+        )
+
+    def _attribute(self, key: str, value: Any) -> AttributeProto:
+        told = key, type(value), tuple(value) if isinstance(value, list) else value
+        if told not in self._attributes:
+            self._attributes[told] = helper.make_attribute(key, value)
+        return self._attributes[told]
 
     def parameters(self, node: Node, count: int | None = None) -> list[str]:
         """Names of a node's (first) parameters, which become initializers."""
@@ -156,8 +182,11 @@ class Emission:
         return name
 
     def value_info(self, name: str, type: TensorType) -> ValueInfoProto:
-        dims = [BATCH if self.batch is None else self.batch, *type.shape]
-        return helper.make_tensor_value_info(name, ELEMENT_TYPES[type.dtype], dims)
+        """A tensor's name and type. Types are few: each is made once."""
+        if type not in self._types:
+            dims = [BATCH if self.batch is None else self.batch, *type.shape]
+            self._types[type] = helper.make_tensor_type_proto(ELEMENT_TYPES[type.dtype], dims)
+        return ValueInfoProto(name=name, type=self._types[type])
 
 
 Emitter = Callable[[Emission, Node], None]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import onnx
-from onnx import GraphProto, ModelProto, StringStringEntryProto, helper
+from onnx import GraphProto, ModelProto, StringStringEntryProto, TypeProto, helper
 
 from resnetc.backends.onnx.emission import ELEMENT_TYPES, Emission, Initializer
 from resnetc.backends.onnx.emit import emit
@@ -90,12 +90,12 @@ def _check(skeleton: Skeleton) -> None:
     """onnx's full check, shape inference included. Raises InternalError: the mistake is ours."""
     stand_in = ModelProto()
     stand_in.CopyFrom(skeleton.model)
-    stand_in.graph.input.extend(
-        helper.make_tensor_value_info(
-            each.parameter.path, ELEMENT_TYPES[each.parameter.type.dtype], each.dims
-        )
-        for each in skeleton.initializers
-    )
+    kinds: dict[tuple[int, tuple[int, ...]], TypeProto] = {}
+    for each in skeleton.initializers:
+        kind = ELEMENT_TYPES[each.parameter.type.dtype], each.dims
+        if kind not in kinds:
+            kinds[kind] = helper.make_tensor_type_proto(*kind)
+        stand_in.graph.input.add(name=each.parameter.path, type=kinds[kind])
     try:
         onnx.checker.check_model(stand_in, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
