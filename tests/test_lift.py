@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from resnetc.diagnostics import InternalError, RunError, UsageError
 from resnetc.driver import load
 from resnetc.lang.format import Source, format_source
 from resnetc.lift import Lifted, LiftError, lift, source
+from resnetc.lift.operators import OPERATORS
 
 TOLERANCE = 5e-6
 """Of the largest output: the order of sums differs between torch and onnxruntime."""
@@ -367,3 +369,18 @@ def test_files_that_are_no_models(tmp_path: Path) -> None:
         lift(tmp_path / "text.onnx")
     with pytest.raises(UsageError, match="no such file"):
         lift(tmp_path / "missing.onnx")
+
+
+# ---------------------------------------------------------------------------- the document
+
+DOCUMENT = (Path(__file__).parent.parent / "docs/lift.md").read_text()
+
+
+def test_the_document_shows_what_is_lifted() -> None:
+    (shown,) = re.findall(r"```rnet\n(.*?)```", DOCUMENT, re.DOTALL)
+    assert shown == (Path(__file__).parent / "golden/lift/mobilenet_v2.rnet").read_text()
+
+
+def test_the_document_lists_the_operators() -> None:
+    listed = DOCUMENT.split("The operators of ONNX")[1].split("What depends on constants")[0]
+    assert re.findall(r"`(\w+)`", listed) == sorted(OPERATORS)

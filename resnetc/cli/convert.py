@@ -22,7 +22,7 @@ from resnetc.diagnostics import UsageError
     metavar="OLD=NEW",
     multiple=True,
     help="Rename parts of the weights' paths, in order; `*` is some of a part: "
-    "--rename 'layer*.shortcut=layer*.downsample'.",
+    "--rename shortcut=downsample --rename 'stage*=layer*'.",
 )
 @click.option("--drop-head", is_flag=True, help="Give the last layer fresh parameters.")
 @click.option("--seed", default=0, show_default=True, help="Of the fresh parameters.")
