@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +17,8 @@ from resnetc.cli.arguments import (
     set_option,
 )
 from resnetc.cli.deployment import apply_deployment
-from resnetc.cli.precision import (
-    explain,
-    make_plans,
-    precision_options,
-    ranking,
-    take_request,
-    to_json,
-)
+from resnetc.cli.engine import engine_options, take_engine
+from resnetc.cli.precision import precision_options, prepare, take_request
 from resnetc.diagnostics import ResnetcError
 from resnetc.driver import Network
 
@@ -133,19 +126,7 @@ def load_weights(net: Network, weights: str | None, seed: int, *, say: bool = Tr
     show_default=True,
     help="Fold batch norms in ONNX, or keep them.",
 )
-@click.option(
-    "--library",
-    type=click.Choice(["tensorrt", "tensorrt_rtx"]),
-    help="TensorRT library; by default what is installed and can build here.",
-)
-@click.option(
-    "--capability",
-    "capabilities",
-    multiple=True,
-    metavar="X.Y",
-    help="Compute capability to build for, with tensorrt_rtx; any number of times.",
-)
-@click.option("--tf32", is_flag=True, help="Let TensorRT compute fp32 convolutions in TF32.")
+@engine_options
 @json_option
 @click.pass_context
 def export(
@@ -182,25 +163,22 @@ def export(
     if net.outputs is not None:
         provenance["outputs"] = json.dumps(net.outputs)
     precision = take_request(options)
+    engine = take_engine(options, chosen)
     plain = _WITHOUT_WEIGHTS.issuperset(chosen) and precision.layers == "fp32"
     held = load_weights(net, weights, seed, say=not plain)
     encodings = {_ENCODINGS.get(name, precision.encoding) for name in chosen}
-    plans = make_plans(precision, net, held, weights, sorted(encodings), options["out"])
-    if precision.judges:
-        found = explain(precision, net, held, weights, plans[min(plans)])
-        shown = to_json(found) if as_json else ranking(found, precision.layers, precision.max_loss)
-        click.echo(shown, err=not precision.explain)
-        if precision.explain:
-            return
-        plans = {name: replace(p, keep=(*p.keep, *found.keep)) for name, p in plans.items()}
+    prepared = prepare(precision, net, held, weights, encodings, options["out"], as_json=as_json)
+    if prepared is None:
+        return
     request = ExportRequest(
         net.name,
         net.graph,
-        held,
+        prepared.weights,
         **options,
         precision=precision.layers,
-        plans=plans,
+        plans=prepared.plans,
         encoding=precision.encoding,
+        engine=engine,
         provenance=provenance,
     )
     written, failures = _export_each(chosen, request, say=None if as_json else click.echo)

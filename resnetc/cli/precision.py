@@ -118,6 +118,19 @@ def precision_options(command: Callable[..., Any]) -> Callable[..., Any]:
             type=click.IntRange(1),
             help="Test images to judge on; by default all.",
         ),
+        click.option(
+            "--fine-tune",
+            type=click.IntRange(1),
+            metavar="ITERATIONS",
+            help="Train the weights on with int8 or fp8 in the loop, before they are exported.",
+        ),
+        click.option(
+            "--fine-tune-lr",
+            type=click.FloatRange(0, min_open=True),
+            default=1e-3,
+            show_default=True,
+            help="Rate that fine-tuning begins with.",
+        ),
     ]
     for flag in reversed(flags):
         command = flag(command)
@@ -141,6 +154,8 @@ class PrecisionRequest:
     explain: bool
     max_loss: float | None
     judge_images: int | None
+    fine_tune: int | None
+    fine_tune_lr: float
 
     @property
     def eight_bits(self) -> bool:
@@ -168,11 +183,77 @@ def take_request(options: dict[str, Any]) -> PrecisionRequest:
         explain=options.pop("explain_precision"),
         max_loss=options.pop("max_loss"),
         judge_images=options.pop("judge_images"),
+        fine_tune=options.pop("fine_tune"),
+        fine_tune_lr=options.pop("fine_tune_lr"),
     )
+    if request.fine_tune is not None and not request.eight_bits:
+        raise UsageError(f"--fine-tune is for int8 and fp8, not for {request.layers}")
     if request.judges and request.layers in ("fp32", "bf16"):
         why = "costs nothing" if request.layers == "fp32" else "has no convolution in onnxruntime"
         raise UsageError(f"{request.layers} {why}: there are no layers to rank")
     return request
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The weights to export, fine-tuned where that was asked for, and the precision by encoding."""
+
+    weights: Arrays
+    plans: dict[str, Plan]
+
+
+def prepare(
+    request: PrecisionRequest,
+    net: Network,
+    held: Arrays,
+    weights: str | None,
+    encodings: Iterable[str],
+    out: Path,
+    *,
+    as_json: bool,
+) -> Prepared | None:
+    """Calibrate, fine-tune, judge, as far as was asked for; None where there is nothing to export.
+
+    A ranking goes to stdout where it is what was asked for, else to stderr.
+    """
+    wanted = sorted(encodings)
+    plans = make_plans(request, net, held, weights, wanted, out)
+    if request.fine_tune is not None:
+        held = _tuned(request, net, held, weights, plans[wanted[0]], out)
+        plans = make_plans(request, net, held, weights, wanted, out)
+    if not request.judges:
+        return Prepared(held, plans)
+    found = explain(request, net, held, weights, plans[wanted[0]])
+    shown = to_json(found) if as_json else ranking(found, request.layers, request.max_loss)
+    click.echo(shown, err=not request.explain)
+    if request.explain:
+        return None
+    kept = {name: replace(plan, keep=(*plan.keep, *found.keep)) for name, plan in plans.items()}
+    return Prepared(held, kept)
+
+
+def _tuned(
+    request: PrecisionRequest,
+    net: Network,
+    held: Arrays,
+    weights: str | None,
+    plan: Plan,
+    out: Path,
+) -> Arrays:
+    """The weights after training on, which are written beside the artefacts."""
+    from resnetc.backends.weights import as_arrays, write_weights
+    from resnetc.train.fine_tuning import FineTuning, fine_tune
+
+    assert request.fine_tune is not None
+    options = FineTuning(request.fine_tune, request.fine_tune_lr)
+    with _bar("fine-tuning", request.fine_tune) as tick:
+        made = fine_tune(
+            net, held, plan, options, folder=_folder(weights), data=request.data, progress=tick
+        )
+    file = out / f"{net.name}.tuned.safetensors"
+    write_weights(file, made)
+    click.echo(f"fine-tuned over {request.fine_tune} iterations: {file}", err=True)
+    return as_arrays(made)
 
 
 def make_plans(
@@ -181,9 +262,10 @@ def make_plans(
     held: Arrays,
     weights: str | None,
     encodings: Iterable[str],
-    cache: Path,
+    out: Path,
 ) -> dict[str, Plan]:
-    """The precision in each of the encodings that are wanted, calibrated where it must be."""
+    """The precision in each of the encodings that are wanted, calibrated where it must be; ranges
+    are kept in a folder of `out`."""
     from resnetc.passes import Plan, find_encoding
 
     plain = Plan(request.layers, request.keep, request.kept, request.inputs)
@@ -193,7 +275,7 @@ def make_plans(
     plans = {}
     for target in encodings:
         encoding = find_encoding(request.layers, target)
-        found = _calibrate(request, net, held, encoding, images, cache / _CACHE)
+        found = _calibrate(request, net, held, encoding, images, out / _CACHE)
         plans[target] = replace(
             plain, encoding=encoding, ranges=found.ranges, calibration=str(found)
         )

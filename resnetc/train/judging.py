@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,17 +11,21 @@ import torch
 
 from resnetc.backends.torch import build_module
 from resnetc.backends.weights import fit_weights, read_weights
-from resnetc.diagnostics import RunError
+from resnetc.diagnostics import RunError, UsageError
 from resnetc.recipes import WORDS, Transform
 from resnetc.train.datasets import ImageData, Images, Wanted, open_data, split_reference
 from resnetc.train.deterministic import torch_settings
-from resnetc.train.evaluation import Evaluation, Mode, evaluate_module
+from resnetc.train.evaluation import Evaluation, Mode
 from resnetc.train.feed import View, Workers, measure, view
 from resnetc.train.job import DEFAULT_DATA, bind_classes, choose_device, classes_of, input_shape
+from resnetc.train.looks import Look, scale_look, ten_crop_look
 from resnetc.train.plainly import said_plainly
 from resnetc.train.plan import choose_recipe
+from resnetc.train.pooling import pooled, scores_of, verdict
 from resnetc.train.processes import World
+from resnetc.train.replay import recorded_network
 from resnetc.train.run_folder import RunFolder
+from resnetc.train.scorers import EngineScorer, ModuleScorer, OnnxScorer, Scorer
 from resnetc.train.transforms import Statistics
 
 if TYPE_CHECKING:
@@ -41,50 +44,103 @@ class EvaluateOptions:
     channels_last: bool = False
     workers: int = 0
     threads: int | None = None
+    ten_crop: bool = False
+    scales: tuple[int, ...] = ()
+
+
+Weights = str | Path | Mapping[str, Any]
 
 
 def evaluate(
     net: Network,
-    weights: str | Path | Mapping[str, Any],
+    weights: Weights | Sequence[Weights],
     options: EvaluateOptions | None = None,
 ) -> Evaluation:
-    """Judge weights by the test images.
+    """Judge weights by the test images; of several, the ensemble: their probabilities' average.
 
-    `weights` is a run's folder, a checkpoint's, a .safetensors or .pth file, or a mapping by
-    parameter path. Weights of a run see images as the run's recipe says, with the run's mean;
-    others as the network's recipe says, with the training set's. Raises UsageError for weights
-    that do not fit, MissingError without the data, RunError when the outputs are not finite.
+    `weights` is a run's folder, a checkpoint's, a .safetensors or .pth file, an .onnx file, an
+    .engine, or a mapping by parameter path. Weights of a run see images as the run's recipe says,
+    with the run's mean; others as the network's recipe says, with the training set's. In an
+    ensemble a run of another network brings its own. Raises UsageError for weights that do not
+    fit, MissingError without the data, RunError when the outputs are not finite.
     """
     options = options or EvaluateOptions()
+    several = [weights] if isinstance(weights, str | Path | Mapping) else list(weights)
+    if options.ten_crop and options.scales:
+        raise UsageError("ten crops or several scales: give one of the two")
     device = choose_device(options.device, World())
-    held = weights if isinstance(weights, Mapping) else read_weights(Path(weights))
-    run = None if isinstance(weights, Mapping) else Path(weights)
     with said_plainly(), torch_settings(deterministic=False, threads=options.threads):
-        sight = open_sight(net, run, options)
-        net = sight.net
-        module = build_module(net.graph)
-        fitting = fit_weights(net.graph, held)
-        state = {path: torch.from_numpy(fitting[path].copy()) for path in fitting}
-        module.load_state_dict(state, strict=False)  # counters may be missing; nothing reads them
-        mode = Mode(device, options.precision, options.channels_last)
-        module = module.to(device)
-        workers = Workers(options.workers)
-        seen = sight.view(sight.data.test)
-        judged = evaluate_module(module, seen, sight.data.classes, mode, workers=workers)
-    if not math.isfinite(judged.loss):
-        raise RunError(f"{net.name} with these weights gives outputs that are not finite")
-    return judged
+        scores, sights = [], []
+        for each in several:
+            own = net if len(several) == 1 else _network_of(net, each)
+            sight = open_sight(own, None if isinstance(each, Mapping) else Path(each), options)
+            scorer = _scorer(
+                sight.net, each, Mode(device, options.precision, options.channels_last)
+            )
+            workers = Workers(options.workers)
+            looks = _looks(sight, options)
+            scores.append(pooled([scores_of(scorer, look, workers) for look in looks]))
+            sights.append(sight)
+            if not bool(torch.isfinite(scores[-1]).all()):
+                raise RunError(f"{own.name} with these weights gives outputs that are not finite")
+        data = sights[0].data
+        if any(sight.data.fingerprint != data.fingerprint for sight in sights):
+            raise UsageError("an ensemble is judged by one set; give it with --data")
+        return verdict(pooled(scores), data.test.labels, data.classes)
+
+
+def _network_of(net: Network, weights: Weights) -> Network:
+    """The network that some weights of an ensemble are of: their run's, else the one given."""
+    run = None if isinstance(weights, Mapping) else _run_of(Path(weights))
+    lock = (run.read_lock() if run else None) or {}
+    if run is None or lock.get("network", {}).get("name", net.name) == net.name:
+        return net
+    return recorded_network(run.lock, lock)
+
+
+def _looks(sight: Sight, options: EvaluateOptions) -> list[Look]:
+    seen, wanted = sight.view(sight.data.test), input_shape(sight.net)
+    if options.ten_crop:
+        return [ten_crop_look(seen, (wanted[1], wanted[2]))]
+    if small := [side for side in options.scales if side < min(wanted[1:])]:
+        raise UsageError(
+            f"a scale of {small[0]} is smaller than {sight.net.name}'s input, which is "
+            f"{wanted[1]}x{wanted[2]}"
+        )
+    return [scale_look(seen, side) for side in options.scales] or [Look(seen)]
+
+
+def _scorer(net: Network, weights: Weights, mode: Mode) -> Scorer:
+    """Whatever the weights are, made ready."""
+    if not isinstance(weights, Mapping):
+        path = Path(weights)
+        if path.suffix == ".onnx":
+            return OnnxScorer(path, net.graph)
+        if path.suffix in (".engine", ".plan"):
+            return EngineScorer(path, net.graph)
+    held = weights if isinstance(weights, Mapping) else read_weights(Path(weights))
+    module = build_module(net.graph)
+    fitting = fit_weights(net.graph, held)
+    state = {path: torch.from_numpy(fitting[path].copy()) for path in fitting}
+    module.load_state_dict(state, strict=False)  # counters may be missing; nothing reads them
+    return ModuleScorer(module, net.graph, mode)
 
 
 @dataclass(frozen=True)
 class Sight:
-    """How a network that is not being trained sees a set: the network bound to it, the transforms
-    and the statistics they need."""
+    """How a network sees a set: the network bound to it, the transforms of an evaluation and of
+    training, and the statistics they need."""
 
     net: Network
     data: ImageData
     transforms: tuple[Transform, ...]
+    augment: tuple[Transform, ...]
     statistics: Statistics
+
+    def training_view(self, seed: int) -> View:
+        """The training images as training sees them."""
+        wanted = input_shape(self.net)
+        return view(self.data.train, wanted, self.augment, self.statistics, seed)
 
     def view(self, images: Images) -> View:
         """Some of the set's images as the network takes them."""
@@ -100,34 +156,36 @@ def open_sight(net: Network, weights: Path | None, options: EvaluateOptions | No
     options = options or EvaluateOptions()
     run = None if weights is None else _run_of(weights)
     lock = (run.read_lock() if run else None) or {}
-    data, bound, transforms = _request(net, options, lock)
+    data, bound, transforms, augment = _request(net, options, lock)
     same_data = data.name == lock.get("data_set", {}).get("name")
     kept = run.read_statistics() if run and same_data else None
     workers = Workers(options.workers)
     statistics = kept or measure(data.train, input_shape(bound), transforms, workers)
-    return Sight(bound, data, tuple(transforms), statistics)
+    return Sight(bound, data, tuple(transforms), tuple(augment), statistics)
 
 
 def _request(
     net: Network, options: EvaluateOptions, lock: Mapping[str, Any]
-) -> tuple[ImageData, Network, Sequence[Transform]]:
-    """The data, the network bound to it, and how its images are to be seen."""
+) -> tuple[ImageData, Network, Sequence[Transform], Sequence[Transform]]:
+    """The data, the network bound to it, and how its images are to be seen: judging, training."""
     recipe, _ = choose_recipe(net, options.recipe, min(input_shape(net)[1:]), None)
     own = recipe.data.name if recipe.data else DEFAULT_DATA
     reference = options.data or lock.get("data_set", {}).get("reference") or own
     data = open_data(reference, Wanted(input_shape(net), classes_of(net)))
     if options.recipe is None and lock:
-        return data, bind_classes(net, data), recorded_transforms(lock)
+        judging, training = (recorded_transforms(lock, key) for key in ("evaluate", "augment"))
+        return data, bind_classes(net, data), judging, training
     recipe, _ = choose_recipe(
         net, options.recipe, min(input_shape(net)[1:]), split_reference(reference)[0]
     )
-    return data, bind_classes(net, data), recipe.evaluate
+    return data, bind_classes(net, data), recipe.evaluate, recipe.augment
 
 
-def recorded_transforms(lock: Mapping[str, Any]) -> tuple[Transform, ...]:
-    """The evaluation transforms a run's lock.json records. Raises RunError where it is none."""
+def recorded_transforms(lock: Mapping[str, Any], key: str = "evaluate") -> tuple[Transform, ...]:
+    """The transforms under a key of the recipe that a run's lock.json records. Raises RunError
+    where it is none."""
     try:
-        records = [dict(record) for record in lock["recipe"]["evaluate"]]
+        records = [dict(record) for record in lock["recipe"][key]]
         made = [WORDS[record.pop("word")](**_tuples(record)) for record in records]
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"lock.json: not the recipe of a run: {error}") from error
