@@ -149,17 +149,39 @@ def summary(result: TrainResult) -> str:
     return "\n".join(lines)
 
 
+def _sides(context: click.Context, option: click.Parameter, text: str | None) -> tuple[int, ...]:
+    """`224,256` as numbers."""
+    try:
+        sides = tuple(int(part) for part in text.split(",")) if text else ()
+    except ValueError:
+        sides = (0,)
+    if any(side < 1 for side in sides):
+        raise UsageError(f"--scales takes numbers of pixels, as 224,256, not `{text}`")
+    return sides
+
+
 @click.command(name="eval")
 @network_argument
 @set_option
 @click.option(
     "--weights",
     required=True,
+    multiple=True,
     type=click.Path(path_type=Path),
-    help="A run's folder, a checkpoint's, a .safetensors or a .pth file.",
+    help="A run's folder, a checkpoint's, a .safetensors, .pth, .onnx or .engine file. Given "
+    "several times: the ensemble; runs bring their own networks.",
 )
 @click.option("--data", metavar="NAME[:PATH]", help=_DATA_HELP)
 @click.option("--recipe", metavar="NAME", help="Whose evaluation transforms to use.")
+@click.option("--ten-crop", is_flag=True, help="Average over corners, centre and their mirrors.")
+@click.option(
+    "--scales",
+    metavar="N,...",
+    callback=_sides,
+    help="Average over whole images of these shorter sides, fully convolutionally: "
+    "224,256,384,480,640 is the paper's.",
+)
+@click.option("--per-class", is_flag=True, help="List every class, not only the worst.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--precision", type=_PRECISION, default="fp32", show_default=True, help="Autocast.")
 @click.option("--channels-last", is_flag=True, help="Keep images and weights channels last.")
@@ -167,28 +189,36 @@ def summary(result: TrainResult) -> str:
 @click.option("--threads", type=int, help="CPU threads that compute.")
 @json_option
 def evaluate(
-    network: str, settings: tuple[str, ...], weights: Path, as_json: bool, **asked: Any
+    network: str,
+    settings: tuple[str, ...],
+    weights: tuple[Path, ...],
+    per_class: bool,
+    as_json: bool,
+    **asked: Any,
 ) -> None:
     """Judge weights of NETWORK by the test images of a data set.
 
     Weights of a run are judged as the run's recipe says; --data is then the run's own set.
+    Several are judged together, by the average of their probabilities.
     """
     net = load_network(network, settings)
     from resnetc.train import EvaluateOptions
     from resnetc.train import evaluate as judge
 
     result = judge(net, weights, EvaluateOptions(**asked))
-    click.echo(json.dumps(result.to_json(), indent=2) if as_json else verdict(result))
+    said = json.dumps(result.to_json(), indent=2) if as_json else verdict(result, per_class)
+    click.echo(said)
 
 
-def verdict(result: Evaluation) -> str:
-    """An evaluation for a reader, with the classes that do worst."""
+def verdict(result: Evaluation, per_class: bool = False) -> str:
+    """An evaluation for a reader, with the classes that do worst, or all in their order."""
     lines = [
         f"top-1 {result.top1:.2%}  top-5 {result.top5:.2%}  loss {result.loss:.4f}  "
         f"({result.images:,} images)"
     ]
     worst = sorted(result.per_class.items(), key=lambda item: item[1])[:_WORST]
-    lines += [f"  {accuracy:7.2%}  {name}" for name, accuracy in worst]
+    shown = result.per_class.items() if per_class else worst
+    lines += [f"  {accuracy:7.2%}  {name}" for name, accuracy in shown]
     return "\n".join(lines)
 
 

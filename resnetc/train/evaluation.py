@@ -77,7 +77,7 @@ def evaluate_module(
     loss so: early in a training the running statistics of batch norms may be far off.
     """
     world = world or World()
-    tally = _Tally(len(classes), mode.device)
+    tally = Tally(len(classes), mode.device)
     training = module.training
     module.eval()
     try:
@@ -96,8 +96,8 @@ def _share(images: int, world: World) -> list[Samples]:
     return [Samples(0, torch.zeros_like(part), part) for part in torch.split(indices, BATCH)]
 
 
-class _Tally:
-    """Sums on the device, read once at the end."""
+class Tally:
+    """Sums over an evaluation, on the device, read once at the end."""
 
     def __init__(self, classes: int, device: torch.device) -> None:
         self._loss = torch.zeros((), dtype=torch.float64, device=device)
@@ -106,13 +106,16 @@ class _Tally:
         self._seen = torch.zeros(classes, dtype=torch.int64, device=device)
 
     def add(self, logits: Tensor, labels: Tensor) -> None:
+        """Count a batch: its scores before softmax and its labels."""
         self._loss += F.cross_entropy(logits, labels, reduction="sum").double()
         ranked = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
         self._top5 += ranked.sum()
         self._seen.index_add_(0, labels, torch.ones_like(labels))
         self._right.index_add_(0, labels, ranked[:, 0].long())
 
-    def result(self, classes: Sequence[str], world: World) -> Evaluation:
+    def result(self, classes: Sequence[str], world: World | None = None) -> Evaluation:
+        """What was found, by all processes together."""
+        world = world or World()
         for sums in (self._loss, self._top5, self._right, self._seen):
             world.sum(sums)
         images = int(self._seen.sum())

@@ -26,7 +26,7 @@ def replay(lock_file: Path, options: TrainOptions) -> tuple[Network, TrainOption
     """
     lock = _read(lock_file)
     try:
-        net = _network(lock_file, lock)
+        net = recorded_network(lock_file, lock)
         asked = dataclasses.replace(
             options,
             data=options.data or lock["data_set"]["reference"],
@@ -54,7 +54,7 @@ def _read(path: Path) -> dict[str, Any]:
     return lock
 
 
-def _network(lock_file: Path, lock: Mapping[str, Any]) -> Network:
+def recorded_network(lock_file: Path, lock: Mapping[str, Any]) -> Network:
     """The network by its reference, else by the spec that was kept beside the lock file."""
     said = lock["network"]
     reference, settings = said["reference"], {k: str(v) for k, v in said["settings"].items()}

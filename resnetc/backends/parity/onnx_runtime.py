@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resnetc.backends.parity.runtimes import OnnxModel, Subject, tensors_of
+from resnetc.backends.parity.runtimes import OnnxModel, Subject, fixed_batch, tensors_of
 from resnetc.diagnostics import MissingError, RunError, UsageError
 from resnetc.ir import Graph, Node
 
@@ -30,6 +30,7 @@ class OnnxRuntime:
         self._graph = subject.graph
         self._model = subject.onnx
         self._session = _open(subject.onnx)
+        self.batch = fixed_batch(self._session.get_inputs()[0].shape)
         self.precision = subject.onnx.precision
         self.name = f"onnxruntime {self.precision}"
         require_same_ports(
