@@ -21,7 +21,8 @@ def recorded_recipe(lock: Mapping[str, Any]) -> Recipe:
         data = lock["data_set"]
         split = DataSet(data["name"], data["train"], data["val"] or None)
         fields = {**lock["recipe"], "data": None}
-        return dataclasses.replace(_made(fields, Recipe), data=split)
+        recipe: Recipe = _made(fields, Recipe)
+        return dataclasses.replace(recipe, data=split)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunError(f"the lock file does not record the recipe of a run: {error}") from error
 
