@@ -405,6 +405,19 @@ def test_what_a_backend_cannot_do_is_said(capsys: pytest.CaptureFixture[str]) ->
 
 
 @pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="there is a GPU here")
+@pytest.mark.parametrize(("precision", "computes_in"), [("fp32", "f32"), ("bf16", "bf16")])
+def test_openvino_computes_in_what_was_asked_for(
+    capsys: pytest.CaptureFixture[str], precision: str, computes_in: str
+) -> None:
+    asked = ["--backends", "openvino", "--precision", precision]
+    assert run(["bench", "resnet20", *asked, *REAL, "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["results"]
+    assert found["runtime"].startswith("openvino ")
+    assert found["computes_in"] == computes_in
+    error = found["parity"]["relative_error"]
+    assert (0 < error < 1e-5) if precision == "fp32" else (1e-4 < error < 0.05)
+
+
 @pytest.mark.parametrize(("backend", "device"), [("tensorrt", "cpu"), ("onnxruntime", "cuda")])
 def test_without_a_gpu_the_remedy_is_told(
     capsys: pytest.CaptureFixture[str], backend: str, device: str

@@ -15,6 +15,7 @@ BACKENDS: dict[str, str] = {
     "eager": "resnetc.bench.torch_contestants:Eager",
     "compile": "resnetc.bench.torch_contestants:Compiled",
     "onnxruntime": "resnetc.bench.onnx_contestant:OnnxRuntime",
+    "openvino": "resnetc.bench.openvino_contestant:OpenVino",
     "tensorrt": "resnetc.bench.tensorrt_contestant:TensorRt",
 }
 """Where each backend's contestant stands, as "module:Class"; imported in its worker alone."""

@@ -18,7 +18,10 @@ from resnetc.bench.report import TOLERANCES, Failure, Measurement, Parity, Repor
 from resnetc.bench.request import Job, Request, Scene
 from resnetc.driver import load
 
-_PACKAGES = ("torch", "onnx", "onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx", "numpy")
+_PACKAGES = (
+    *("torch", "onnx", "onnxruntime", "onnxruntime-gpu", "openvino"),
+    *("tensorrt", "tensorrt-rtx", "numpy"),
+)
 _WITHOUT_GPU = ("eager", "compile", "onnxruntime")
 Say = Callable[[str], None]
 """Takes progress, a line at a time."""

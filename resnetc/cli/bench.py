@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 @click.option(
     "--backends",
     metavar="NAMES",
-    help="Any of eager, compile, onnxruntime, tensorrt, separated by commas. "
-    "Without it all, and tensorrt only where a GPU is.",
+    help="Any of eager, compile, onnxruntime, openvino, tensorrt, separated by commas. "
+    "Without it eager, compile, onnxruntime, and tensorrt where a GPU is.",
 )
 @click.option("--batch", default="1,8", show_default=True, help="Batch sizes.")
 @click.option(
