@@ -56,11 +56,25 @@ class FakeTensorrt(ModuleType):
         self.DataType = _DataType
         self.ILogger = _ILogger
         self.ProfilingVerbosity = SimpleNamespace(DETAILED="detailed")
-        self.BuilderFlag = SimpleNamespace(TF32="tf32")
+        self.BuilderFlag = SimpleNamespace(
+            TF32="tf32", REFIT="refit", STRIP_PLAN="strip", VERSION_COMPATIBLE="version"
+        )
+        self.HardwareCompatibilityLevel = SimpleNamespace(
+            AMPERE_PLUS="ampere+", SAME_COMPUTE_CAPABILITY="same"
+        )
+        self.MemoryPoolType = SimpleNamespace(WORKSPACE="workspace")
+        self.IProgressMonitor = _IProgressMonitor
+        self.IProfiler = _IProfiler
+        self.SerializationFlag = SimpleNamespace(EXCLUDE_WEIGHTS="exclude weights")
+        if not version.startswith("10."):
+            self.SerializationFlag.INCLUDE_REFIT = "include refit"
         self.LayerInformationFormat = SimpleNamespace(JSON="json")
         self.NetworkDefinitionCreationFlag = SimpleNamespace(STRONGLY_TYPED=1)
         self.ComputeCapability = SimpleNamespace(CURRENT="current", SM86="86", SM120="120")
         self.Builder = lambda logger: _Builder(self, logger)
+        self.refits = True
+        self.OnnxParserRefitter = lambda refitter, logger: _ParserRefitter(self)
+        self.Refitter = lambda engine, logger: _Refitter(self)
         self.OnnxParser = lambda network, logger: _Parser(self, network)
         self.Runtime = lambda logger: _Runtime(self)
 
@@ -68,6 +82,22 @@ class FakeTensorrt(ModuleType):
     def implicit_typing(self) -> bool:
         """10.x without the flag: the builder's flags decide, not the graph."""
         return self.__version__.startswith("10.") and not self.asked["network_flags"] & 2
+
+
+class _IProgressMonitor:
+    pass
+
+
+class _IProfiler:
+    pass
+
+
+class _TimingCache:
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def serialize(self) -> bytes:
+        return self.data + b"+timed"
 
 
 class _Builder:
@@ -89,6 +119,15 @@ class _Builder:
         if not self.module.builds:
             self.logger.log(_Severity.ERROR, "out of memory")
             return None
+        if (monitor := config.progress_monitor) is not None:
+            monitor.phase_start("Building engine", None, 2)
+            monitor.phase_start("Timing tactics", "Building engine", 3)
+            for step in range(3):
+                if not monitor.step_complete("Timing tactics", step):
+                    return None
+            monitor.phase_finish("Timing tactics")
+            monitor.phase_finish("Building engine")
+        self.module.asked["config"] = config
         return b"engine"
 
 
@@ -97,6 +136,28 @@ class _Config:
         self._module = module
         self.profiling_verbosity: object = None
         self.num_compute_capabilities = 0
+        self.progress_monitor: Any = None
+        self.hardware_compatibility_level: str | None = None
+        self.builder_optimization_level = 3
+        self.flags: list[str] = []
+        self.pools: dict[str, int] = {}
+        self.cache: _TimingCache | None = None
+
+    def set_flag(self, flag: str) -> None:
+        self.flags.append(flag)
+
+    def set_memory_pool_limit(self, pool: str, size: int) -> None:
+        self.pools[pool] = size
+
+    def create_timing_cache(self, data: bytes) -> _TimingCache:
+        return _TimingCache(data)
+
+    def set_timing_cache(self, cache: _TimingCache, ignore_mismatch: bool) -> bool:
+        self.cache = cache
+        return ignore_mismatch or not cache.data.startswith(b"other")
+
+    def get_timing_cache(self) -> _TimingCache | None:
+        return self.cache
 
     def clear_flag(self, flag: str) -> None:
         self._module.asked.setdefault("cleared", []).append(flag)
@@ -121,6 +182,7 @@ class _Parser:
         layers = [
             SimpleNamespace(
                 name=node.name,
+                metadata=f"[ONNX Layer: {node.name}]",
                 type=SimpleNamespace(name=_LAYERS.get(node.op_type, "ELEMENTWISE")),
                 num_inputs=1,
                 num_outputs=1,
@@ -155,11 +217,51 @@ class _Runtime:
         layers = [
             {
                 "Name": layer.name,
+                "Metadata": layer.metadata,
                 "LayerType": "CaskConvolution",
                 "Outputs": [{"Format/Datatype": words.get(layer.get_output(0).dtype, "BF16")}],
             }
-            for layer in self._module.asked["layers"]
+            for layer in self._module.asked.get("layers", [])
         ]
         text = self._module.inspector or json.dumps({"Layers": layers, "Bindings": []})
         inspector = SimpleNamespace(get_engine_information=lambda format: text)
-        return SimpleNamespace(create_engine_inspector=lambda: inspector)
+        self._module.asked["opened"] = data
+        return SimpleNamespace(
+            create_engine_inspector=lambda: inspector,
+            create_serialization_config=lambda: _SerializationConfig(self._module),
+            serialize_with_config=lambda config: b"refitted " + self._module.asked["model"],
+        )
+
+
+class _SerializationConfig:
+    def __init__(self, module: FakeTensorrt) -> None:
+        self._told = module.asked.setdefault("serialization", [])
+
+    def set_flag(self, flag: str) -> None:
+        self._told.append(f"+{flag}")
+
+    def clear_flag(self, flag: str) -> None:
+        self._told.append(f"-{flag}")
+
+
+class _Refitter:
+    def __init__(self, module: FakeTensorrt) -> None:
+        self._module = module
+
+    def get_missing_weights(self) -> list[str]:
+        return [] if self._module.refits else ["conv1.weight"]
+
+    def refit_cuda_engine(self) -> bool:
+        return True
+
+
+class _ParserRefitter:
+    num_errors = 0
+
+    def __init__(self, module: FakeTensorrt) -> None:
+        self._module = module
+
+    def refit_from_bytes(self, model: bytes) -> bool:
+        names = [each.name for each in onnx.load_from_string(model).graph.initializer]
+        self._module.asked["model"] = repr(sorted(names)).encode()
+        return True

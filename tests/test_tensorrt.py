@@ -168,45 +168,7 @@ def test_weights_that_do_not_fit(tmp_path: Path, net: Graph) -> None:
         build_engine(net, tmp_path / "net.engine", {})
 
 
-# --------------------------------------------------------------------------------- the contract
-
-
-def test_the_real_bindings_have_everything_that_is_used() -> None:
-    """The fake has just what the backend uses, so its names are the list to hold against them."""
-    fake = FakeTensorrt("11.0.0")
-    own = {"asked", "inspector", "builds", "__version__"}
-    for name in set(vars(fake)) - own - set(vars(type(sys)("empty"))):
-        assert hasattr(tensorrt_rtx, name), name
-    used = {
-        "Builder": (
-            "create_network create_builder_config create_optimization_profile "
-            "build_serialized_network"
-        ),
-        "IBuilderConfig": (
-            "clear_flag set_compute_capability num_compute_capabilities profiling_verbosity "
-            "add_optimization_profile"
-        ),
-        "INetworkDefinition": ("num_layers get_layer num_inputs get_input num_outputs get_output"),
-        "ILayer": "name type num_inputs get_input num_outputs get_output",
-        "ITensor": "name shape dtype",
-        "IOptimizationProfile": "set_shape",
-        "OnnxParser": "parse num_errors get_error",
-        "ParserError": "desc",
-        "Runtime": "deserialize_cuda_engine",
-        "ICudaEngine": "create_engine_inspector",
-        "EngineInspector": "get_engine_information",
-        "ILogger": "ERROR INTERNAL_ERROR WARNING",
-        "DataType": "FLOAT HALF BF16 INT32 INT64 BOOL UINT8",
-        "LayerType": " ".join(precision._NO_ARITHMETIC),
-        "BuilderFlag": "TF32",
-        "ProfilingVerbosity": "DETAILED",
-        "LayerInformationFormat": "JSON",
-        "NetworkDefinitionCreationFlag": "STRONGLY_TYPED",
-        "ComputeCapability": "CURRENT SM80 SM86 SM89 SM120",
-    }
-    for owner, names in used.items():
-        missing = [n for n in names.split() if not hasattr(getattr(tensorrt_rtx, owner), n)]
-        assert not missing, f"{owner} has no {missing}"
+# --------------------------------------------------------------------------------- the logger
 
 
 def test_the_logger_routes_and_keeps_errors(caplog: pytest.LogCaptureFixture) -> None:

@@ -17,6 +17,7 @@ from resnetc.ops import OPS, Op
 from resnetc.passes import Plan
 
 if TYPE_CHECKING:
+    from resnetc.backends.tensorrt.settings import EngineSettings
     from resnetc.backends.weights import Arrays
 
 T = TypeVar("T")
@@ -35,7 +36,8 @@ class ExportRequest:
 
     `batch`: None for dynamic, a fixed one, or (min, opt, max). `plans` say more of the precision
     than its name does, by the encoding that a target wants;
-    `encoding` is that of whoever runs the ONNX file. `provenance` goes beside the artefact.
+    `encoding` is that of whoever runs the ONNX file. `engine` is for TensorRT's builder, and
+    `layers` asks for its report of every layer. `provenance` goes beside the artefact.
     """
 
     name: str
@@ -52,6 +54,8 @@ class ExportRequest:
     library: str | None = None
     capabilities: tuple[str, ...] = ()
     tf32: bool = False
+    engine: EngineSettings | None = None
+    layers: bool = False
     provenance: Mapping[str, str] = field(default_factory=dict)
 
     def plan(self, encoding: str) -> Plan:

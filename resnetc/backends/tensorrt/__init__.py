@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,8 @@ from resnetc.backends.tensorrt.build import Plan, build_plan
 from resnetc.backends.tensorrt.library import Library, find_library
 from resnetc.backends.tensorrt.options import TensorRtOptions
 from resnetc.backends.tensorrt.precision import count, expected_precisions
+from resnetc.backends.tensorrt.report import LayerRow, spec_places
+from resnetc.backends.tensorrt.settings import EngineSettings
 from resnetc.backends.weights import fit_weights, weights_hash
 from resnetc.ir import Graph
 from resnetc.passes import lower_for_inference
@@ -29,7 +31,7 @@ from resnetc.version import __version__
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["EngineReport", "TensorRtOptions", "build_engine"]
+__all__ = ["EngineReport", "EngineSettings", "LayerRow", "TensorRtOptions", "build_engine"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,9 @@ class EngineReport:
 
     `precision` was asked for; `found` counts layers by the precision they have, as read from
     `read_from`: the typed "network" or, with a GPU, the "engine". `profile` is the batch's
-    (min, opt, max), None for a fixed one. `seconds` is parse and build.
+    (min, opt, max), None for a fixed one. `settings` are those that differ from the builder's own.
+    `seconds` is parse and build. `rows` say of every layer what it is and where it stands in the
+    spec.
     """
 
     path: Path
@@ -52,14 +56,17 @@ class EngineReport:
     profile: tuple[int, int, int] | None
     capabilities: tuple[str, ...]
     seconds: float
+    settings: dict[str, Any] = field(default_factory=dict)
+    rows: tuple[LayerRow, ...] = field(default=(), repr=False)
 
     @property
     def sidecar(self) -> Path:
         return sidecar_path(self.path)
 
     def to_json(self) -> dict[str, Any]:
-        """The fields but the path."""
-        return {key: value for key, value in asdict(self).items() if key != "path"}
+        """The fields but the path and the rows."""
+        fields = asdict(replace(self, rows=()))
+        return {key: value for key, value in fields.items() if key not in ("path", "rows")}
 
 
 def sidecar_path(engine: Path) -> Path:
@@ -87,7 +94,8 @@ def build_engine(
     model = model_bytes(graph, held, chosen.onnx, provenance)
     numerics = chosen.onnx.lowering
     lowered = lower_for_inference(graph, plan=numerics).graph
-    plan = build_plan(library, model, chosen, expected_precisions(lowered))
+    expected, places = expected_precisions(lowered), spec_places(lowered)
+    plan = build_plan(library, model, chosen, expected, places)
     data = memoryview(plan.data)
     report = EngineReport(
         path=path,
@@ -101,6 +109,8 @@ def build_engine(
         profile=chosen.profile,
         capabilities=plan.targets,
         seconds=plan.seconds,
+        settings=chosen.settings.asked,
+        rows=plan.rows,
     )
     with replacing(path) as file:
         file.write(data)
@@ -137,6 +147,7 @@ def _sidecar(
         "layers": report.layers,
         "profile": report.profile,
         "capabilities": list(report.capabilities),
+        "settings": report.settings,
         "tensors": list(plan.tensors),
     }
     return json.dumps(document, indent=2) + "\n"

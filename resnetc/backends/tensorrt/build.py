@@ -10,6 +10,8 @@ from typing import Any
 from resnetc.backends.tensorrt import precision
 from resnetc.backends.tensorrt.library import Library, make_logger
 from resnetc.backends.tensorrt.options import TensorRtOptions
+from resnetc.backends.tensorrt.report import LayerRow, engine_rows, network_rows
+from resnetc.backends.tensorrt.settings import configure, write_cache
 from resnetc.diagnostics import RunError
 
 
@@ -24,6 +26,7 @@ class Plan:
     targets: tuple[str, ...]
     tensors: tuple[dict[str, object], ...]
     seconds: float
+    rows: tuple[LayerRow, ...] = ()
 
 
 def build_plan(
@@ -31,11 +34,13 @@ def build_plan(
     onnx_model: bytes,
     options: TensorRtOptions,
     expected: Mapping[str, str],
+    places: Mapping[str, str] | None = None,
 ) -> Plan:
     """Parse, check the precision of every layer, build; look into an engine for the GPU here.
 
     Raises RunError with the library's own words when it refuses, CheckError when the layers do
-    not have the precision that `expected` gives them by node name.
+    not have the precision that `expected` gives them by node name. `places` says of a node where
+    it stands in the spec.
     """
     trt = library.module
     started = time.perf_counter()
@@ -50,15 +55,33 @@ def build_plan(
         config.clear_flag(trt.BuilderFlag.TF32)
     targets = library.set_targets(config, options.capabilities)
     _set_profile(builder, config, network, options)
-    data = builder.build_serialized_network(network, config)
-    if data is None:
-        raise RunError(f"{library.name} built no engine{_reasons(logger)}")
+    data = _build(library, builder, config, network, logger, options)
     seconds = time.perf_counter() - started
     layers, read_from = network.num_layers, "network"
-    if targets == ("current",) and (inspected := _inspect(library, logger, data)):
-        precision.require_engine(options.precision, inspected)
-        layers, found, read_from = len(inspected), inspected, "engine"
-    return Plan(data, layers, found, read_from, targets, _ports(network), seconds)
+    rows = network_rows(network, places or {})
+    if targets == ("current",):
+        information = _inspect(library, logger, data)
+        if inspected := precision.engine_precisions(information):
+            precision.require_engine(options.precision, inspected)
+            layers, found, read_from = len(inspected), inspected, "engine"
+            rows = engine_rows(information, places or {})
+    return Plan(data, layers, found, read_from, targets, _ports(network), seconds, rows)
+
+
+def _build(
+    library: Library, builder: Any, config: Any, network: Any, logger: Any, options: TensorRtOptions
+) -> Any:
+    """The serialized engine. Raises what a listener to the progress has raised."""
+    settings = options.settings
+    monitor = configure(library, config, settings)
+    data = builder.build_serialized_network(network, config)
+    if monitor is not None and monitor.interruption is not None:
+        raise monitor.interruption
+    if data is None:
+        raise RunError(f"{library.name} built no engine{_reasons(logger)}")
+    if settings.timing_cache is not None:
+        write_cache(config, settings.timing_cache)
+    return data
 
 
 def _parse(library: Library, builder: Any, logger: Any, onnx_model: bytes) -> Any:
@@ -82,16 +105,14 @@ def _set_profile(builder: Any, config: Any, network: Any, options: TensorRtOptio
         raise RunError(f"TensorRT refuses the batch profile {options.profile}")
 
 
-def _inspect(library: Library, logger: Any, data: Any) -> dict[str, str]:
-    """Precisions of the layers as the engine tells them."""
+def _inspect(library: Library, logger: Any, data: Any) -> str:
+    """What the engine tells of its layers, as JSON."""
     trt = library.module
     engine = trt.Runtime(logger).deserialize_cuda_engine(data)
     if engine is None:
         raise RunError(f"{library.name} cannot open the engine it built{_reasons(logger)}")
     inspector = engine.create_engine_inspector()
-    return precision.engine_precisions(
-        inspector.get_engine_information(trt.LayerInformationFormat.JSON)
-    )
+    return str(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
 
 
 def _ports(network: Any) -> tuple[dict[str, object], ...]:

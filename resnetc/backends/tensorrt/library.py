@@ -23,7 +23,31 @@ REMEDIES: dict[str, str] = {
 }
 AHEAD_OF_TIME = ("8.0", "8.6", "8.9", "12.0")
 """Compute capabilities an engine is built for where no GPU tells (NVIDIA's list for RTX)."""
+LACKS: dict[str, dict[str, str]] = {
+    "tensorrt": {},
+    "tensorrt_rtx": {
+        "timing_cache": "it times no tactics when it builds, so its timing cache holds nothing; "
+        "tactics are chosen on the user's GPU at first use",
+        "hardware": "it builds for compute capabilities that are listed: --capability 8.6 "
+        "--capability 12.0",
+        "version_compatible": "it comes without the lean runtime that such an engine holds",
+    },
+}
+"""What each library cannot do, by the name of the setting, and why."""
+NEEDS_GPU: dict[str, frozenset[str]] = {
+    "tensorrt": frozenset(),  # needs one for whatever it builds
+    "tensorrt_rtx": frozenset({"refit", "strip"}),
+}
+"""What a library that builds without a GPU does only with one: it compiles kernels on the way."""
 _OLDEST = 10
+
+_NOUNS = {
+    "hardware": "hardware compatibility",
+    "version_compatible": "version compatibility",
+    "refit": "weights that can be exchanged",
+    "strip": "its weights stripped",
+}
+"""Settings in words, where their name is none."""
 
 log = logging.getLogger("resnetc.tensorrt")
 
@@ -43,6 +67,24 @@ class Library:
     def ahead_of_time(self) -> bool:
         """Whether it builds without a GPU, for compute capabilities that are listed."""
         return self.name == "tensorrt_rtx"
+
+    @property
+    def keeps_refit_by_flag(self) -> bool:
+        """Whether an engine that is serialized again must be told to stay refittable."""
+        return hasattr(self.module.SerializationFlag, "INCLUDE_REFIT")
+
+    def require(self, setting: str) -> None:
+        """Raise UsageError for a setting the library lacks, MissingError for one that needs a GPU
+        where there is none."""
+        said = setting.replace("_", " ")
+        if (reason := LACKS[self.name].get(setting)) is not None:
+            raise UsageError(f"{self.name} has no {_NOUNS.get(setting, said)}: {reason}")
+        if setting in NEEDS_GPU[self.name] and not gpu_present():
+            raise MissingError(
+                f"{self.name} needs an NVIDIA GPU to build an engine with "
+                f"{_NOUNS.get(setting, said)}, and there is none here",
+                "build it on a machine with a GPU, or leave the option out",
+            )
 
     def create_network(self, builder: Any) -> Any:
         """An empty, strongly typed network. From 11.0 on, and in RTX, there is no other kind."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from resnetc.backends.onnx import OnnxOptions
 from resnetc.backends.tensorrt.library import REMEDIES
+from resnetc.backends.tensorrt.settings import EngineSettings
 from resnetc.diagnostics import UsageError
 from resnetc.passes import Plan
 
@@ -22,6 +23,7 @@ class TensorRtOptions:
     none for the GPU here, or, without one, all that tensorrt_rtx builds for.
     `tf32`: let fp32 convolutions round their operands to 10 bits. Off, though TensorRT has it on:
     who asks for fp32 gets the numbers of fp32. `plan` says more of the precision, and sets it.
+    `settings` are for the builder: caches, compatibility, refit, effort, memory.
 
     Raises UsageError for what makes no sense.
     """
@@ -32,6 +34,7 @@ class TensorRtOptions:
     capabilities: tuple[str, ...] = ()
     tf32: bool = False
     plan: Plan | None = None
+    settings: EngineSettings = field(default_factory=EngineSettings)
 
     def __post_init__(self) -> None:
         if self.plan is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from resnetc.diagnostics import CheckError
@@ -50,13 +50,19 @@ def network_precisions(network: Any) -> dict[str, str]:
         layer = network.get_layer(index)
         if layer.type.name in _NO_ARITHMETIC:
             continue
-        types = {tensor.dtype.name for tensor in _tensors(layer)} - _COUNTERS
-        if types:
-            found[layer.name] = "+".join(sorted(_DATA_TYPES.get(t, t.lower()) for t in types))
+        if types := precision_of(layer_tensors(layer)):
+            found[layer.name] = types
     return found
 
 
-def _tensors(layer: Any) -> Iterator[Any]:
+def precision_of(tensors: Iterable[Any]) -> str:
+    """The floating-point types among tensors, `fp16` or `fp16+fp32`; empty where they count."""
+    types = {tensor.dtype.name for tensor in tensors} - _COUNTERS
+    return "+".join(sorted(_DATA_TYPES.get(t, t.lower()) for t in types))
+
+
+def layer_tensors(layer: Any) -> Iterator[Any]:
+    """What a layer of a parsed network reads and gives."""
     for index in range(layer.num_inputs):
         # An optional input that is not connected is None.
         if (tensor := layer.get_input(index)) is not None:
@@ -76,12 +82,15 @@ def engine_precisions(information: str) -> dict[str, str]:
         if not isinstance(layer, Mapping) or layer.get("LayerType") in ("Reformat", "NoOp"):
             continue
         texts = (str(tensor.get("Format/Datatype", "")) for tensor in layer.get("Outputs", []))
-        words = {
-            _WORDS[w] for text in texts for w in re.findall(r"\w+", text.lower()) if w in _WORDS
-        }
+        words = {word for text in texts for word in words_of(text)}
         if words:
             found[str(layer.get("Name"))] = "+".join(sorted(words))
     return found
+
+
+def words_of(text: str) -> set[str]:
+    """The precisions that a format's description names."""
+    return {_WORDS[word] for word in re.findall(r"\w+", text.lower()) if word in _WORDS}
 
 
 def count(precisions: Mapping[str, str]) -> dict[str, int]:

@@ -1,0 +1,361 @@
+"""What needs an NVIDIA GPU: training steps, CUDA graphs, compiled code, engines built elsewhere.
+
+    python benchmarks/gpu.py --build engines     # anywhere: engines and what they should answer
+    python benchmarks/gpu.py --engines engines   # on a GPU; writes benchmarks/results/gpu.json
+    python benchmarks/gpu.py --dry-run           # anywhere: the same work, small, on the CPU
+
+The dry run goes through every part as far as a CPU takes it, builds an engine, and prints what it
+could not do; it measures nothing and writes no result. On a GPU all times are between events of
+the device, after a warm-up, and contestants take turns within every round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import harness
+import numpy as np
+import torch
+import torch.nn.functional as F
+import torchvision
+from torch import Tensor, nn
+
+from resnetc.backends.parity import check_parity
+from resnetc.backends.random_weights import random_weights
+from resnetc.backends.tensorrt import TensorRtOptions, build_engine
+from resnetc.backends.tensorrt.library import find_library, gpu_present, make_logger
+from resnetc.backends.tensorrt.report import engine_rows, spec_places, timed
+from resnetc.backends.torch import build_module
+from resnetc.bench import Request, run_bench
+from resnetc.driver import load
+from resnetc.passes import lower_for_inference
+
+PRECISIONS = ("fp32", "fp16", "bf16")
+NOT_HERE = "not measured: no NVIDIA GPU here"
+PACKAGES = ("torch", "torchvision", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx")
+Work = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large the work is, and on which device."""
+
+    device: str
+    network: str
+    side: int
+    batch: int
+    rounds: int
+    repeats: int
+    """Calls between two events."""
+
+    @property
+    def dry(self) -> bool:
+        return self.device == "cpu"
+
+
+FULL = Scale("cuda", "resnet50", 224, 128, 15, 10)
+DRY = Scale("cpu", "resnet20", 32, 2, 1, 1)
+
+
+# ---------------------------------------------------------------------------------------- timing
+
+
+def measure(contestants: Mapping[str, Work], scale: Scale) -> dict[str, Any]:
+    """Seconds per call of each, in turns; on the CPU one call, to see that it works."""
+    if scale.dry:
+        for work in contestants.values():
+            work()
+        return dict.fromkeys(contestants, NOT_HERE)
+    times: dict[str, list[float]] = defaultdict(list)
+    for work in contestants.values():
+        for _ in range(3 * scale.repeats):
+            work()
+    order = list(contestants)
+    for number in range(scale.rounds):
+        first = number % len(order)
+        for name in [*order[first:], *order[:first]]:
+            times[name].append(_between_events(contestants[name], scale.repeats))
+    return {name: harness.summary(each) for name, each in times.items()}
+
+
+def _between_events(work: Work, repeats: int) -> float:
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    begin.record()
+    for _ in range(repeats):
+        work()
+    end.record()
+    end.synchronize()
+    return float(begin.elapsed_time(end)) / 1e3 / repeats
+
+
+def captured(work: Work, scale: Scale) -> Work:
+    """The same work as one CUDA graph; on the CPU as it is."""
+    if scale.dry:
+        return work
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            work()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        work()
+    return graph.replay
+
+
+# ----------------------------------------------------------------------------------------- parts
+
+
+def train(scale: Scale, folder: Path) -> dict[str, Any]:
+    """A training step of ours and torchvision's, plain, compiled and as a CUDA graph."""
+    found: dict[str, Any] = {}
+    for precision in ("fp32", "tf32", "bf16"):
+        torch.backends.cuda.matmul.allow_tf32 = precision != "fp32"
+        torch.backends.cudnn.allow_tf32 = precision != "fp32"
+        found[precision] = measure(_steps(scale, precision), scale)
+    return found
+
+
+def _steps(scale: Scale, precision: str) -> dict[str, Work]:
+    net = load(scale.network)
+    ours = build_module(net.graph, seed=0)
+    steps = {
+        "ours": _step(ours, scale, precision),
+        "ours, CUDA graph": captured(
+            _step(build_module(net.graph, seed=0), scale, precision), scale
+        ),
+    }
+    if not scale.dry:  # compiling for a CPU would say nothing, and take a minute
+        compiled = torch.compile(build_module(net.graph, seed=0))
+        steps["ours, compiled"] = _step(compiled, scale, precision)
+    if hasattr(torchvision.models, scale.network):
+        theirs = getattr(torchvision.models, scale.network)(weights=None)
+        theirs.load_state_dict(ours.state_dict())
+        steps["torchvision"] = _step(theirs, scale, precision)
+    return steps
+
+
+def _step(module: nn.Module, scale: Scale, precision: str) -> Work:
+    """Forward, cross-entropy, backward, SGD with momentum; on tensors that stay where they are."""
+    module = module.to(scale.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    image = torch.randn(scale.batch, 3, scale.side, scale.side, device=scale.device)
+    image = image.to(memory_format=torch.channels_last)
+    target = torch.zeros(scale.batch, dtype=torch.int64, device=scale.device)
+    optimizer = torch.optim.SGD(module.parameters(), lr=1e-4, momentum=0.9)
+    narrow: AbstractContextManager[Any] = nullcontext()
+    if precision == "bf16":
+        # A graph must not replay casts that an earlier step has cached.
+        narrow = torch.autocast(scale.device, torch.bfloat16, cache_enabled=False)
+
+    def step() -> Tensor:
+        optimizer.zero_grad(set_to_none=True)
+        with narrow:
+            loss = F.cross_entropy(module(image).float(), target)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step
+
+
+def infer(scale: Scale, folder: Path) -> dict[str, Any]:
+    """`resnetc bench` on the GPU, and eager torch as a CUDA graph, which it does not measure."""
+    graphs = {}
+    for batch in (1, scale.batch):
+        for kind in (torch.float16, torch.bfloat16):
+            module = build_module(load(scale.network).graph, seed=0).eval().to(scale.device, kind)
+            image = torch.randn(batch, 3, scale.side, scale.side, device=scale.device, dtype=kind)
+            work = torch.inference_mode()(lambda module=module, image=image: module(image))
+            graphs[f"batch {batch}, {kind}"] = captured(work, scale)
+    measured = {"eager as a CUDA graph": measure(graphs, scale)}
+    if scale.dry:
+        request = Request(
+            scale.network, backends=("eager", "onnxruntime"), batches=(scale.batch,),
+            warm_up=0.0, seconds=0.1, rounds=1, threads=1, device="cpu",
+        )  # fmt: skip
+    else:
+        request = Request(
+            scale.network, batches=(1, scale.batch), precisions=PRECISIONS, device="cuda",
+            backends=("eager", "compile", "onnxruntime", "tensorrt"),
+        )  # fmt: skip
+    report = run_bench(request, say=lambda line: print(line, file=sys.stderr))
+    if (problem := report.problem()) is not None:
+        raise problem
+    return {**measured, "bench": NOT_HERE if scale.dry else report.to_json()}
+
+
+def engines(scale: Scale, folder: Path) -> dict[str, Any]:
+    """Engines that were built elsewhere: whether they open, answer right, and how fast they are."""
+    sidecars = sorted(folder.glob("*.engine.json"))
+    if not sidecars:
+        raise SystemExit(f"{folder}: there is no engine; make some with --build {folder}")
+    found = {}
+    for sidecar in sidecars:
+        facts = json.loads(sidecar.read_text())
+        engine = sidecar.with_name(sidecar.name.removesuffix(".json"))
+        if scale.dry:
+            found[engine.name] = {"library": facts["library"], "figures": NOT_HERE}
+            continue
+        found[engine.name] = _run_engine(engine, facts, scale)
+    return found
+
+
+# --------------------------------------------------------------------------------------- engines
+
+
+def build(network: str, folder: Path) -> None:
+    """Write engines in every precision, and for each an input with what it should answer."""
+    net = load(network)
+    weights = random_weights(net.graph)
+    for precision in PRECISIONS:
+        path = folder / f"{network}.{precision}.engine"
+        report = build_engine(
+            net.graph,
+            path,
+            weights,
+            options=TensorRtOptions(precision, library="tensorrt_rtx"),
+            provenance={"reference": net.reference},
+        )
+        print(f"{path}  {report.bytes / 1e6:.1f} MB, {report.seconds:.1f} s, {report.found}")
+    worst = max(each.max_rel for each in check_parity(net.graph, weights, batch=1))
+    print(f"torch and onnxruntime agree with float64 to {worst:.0e}")
+    module = build_module(net.graph, seed=0).double().eval()
+    state = {path: torch.from_numpy(np.array(weights[path])) for path in weights}
+    module.load_state_dict(state, strict=False)
+    image = torch.randn(
+        8, *net.graph.inputs[0].type.shape, generator=torch.Generator().manual_seed(0)
+    )
+    with torch.inference_mode():
+        answer = module(image.double())
+    np.savez(folder / f"{network}.npz", image=image.numpy(), answer=answer.numpy())
+
+
+def _run_engine(path: Path, facts: dict[str, Any], scale: Scale) -> dict[str, Any]:
+    library = find_library(facts["library"]["name"])
+    trt = library.module
+    logger = make_logger(trt)
+    runtime = trt.Runtime(logger)
+    data = path.read_bytes()
+    if library.ahead_of_time:
+        print(f"{path.name}: validity here {runtime.get_engine_validity(data)}", file=sys.stderr)
+    engine = runtime.deserialize_cuda_engine(data)
+    if engine is None:
+        return {"library": facts["library"], "failed": logger.errors}
+    example = np.load(path.with_name(f"{facts['network']}.npz"))
+    context, tensors = _context(trt, engine, torch.from_numpy(example["image"]).cuda())
+
+    def work() -> None:
+        if not context.execute_async_v3(torch.cuda.current_stream().cuda_stream):
+            raise RuntimeError(f"{path.name} did not run: {logger.errors}")
+
+    work()
+    torch.cuda.synchronize()
+    answer = tensors["logits"].double().cpu().numpy()
+    error = float(np.abs(answer - example["answer"]).max() / np.abs(example["answer"]).max())
+    figures = measure({"engine": work, "engine, CUDA graph": captured(work, scale)}, scale)
+    return {
+        "library": facts["library"],
+        "precision": facts["precision"],
+        "batch": len(example["image"]),
+        "error over the largest output, beside float64": error,
+        "seconds": figures,
+        "layers": _layers(trt, engine, context, work, facts),
+    }
+
+
+def _context(trt: Any, engine: Any, image: Tensor) -> tuple[Any, dict[str, Tensor]]:
+    """An execution context whose tensors torch holds; outputs are fp32, as exported."""
+    context = engine.create_execution_context()
+    tensors: dict[str, Tensor] = {}
+    names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+    for name in names:
+        if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT:
+            context.set_input_shape(name, tuple(image.shape))
+            tensors[name] = image
+    for name in names:
+        if name not in tensors:
+            shape = tuple(context.get_tensor_shape(name))
+            tensors[name] = torch.empty(shape, dtype=torch.float32, device="cuda")
+        context.set_tensor_address(name, tensors[name].data_ptr())
+    return context, tensors
+
+
+def _layers(
+    trt: Any, engine: Any, context: Any, work: Work, facts: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Every layer of the engine: its lines in the spec, what it computes in, how long it takes."""
+    heard: dict[str, list[float]] = defaultdict(list)
+
+    class Profiler(trt.IProfiler):  # type: ignore[misc]  # the base class is found at run time
+        def __init__(self) -> None:
+            trt.IProfiler.__init__(self)
+
+        def report_layer_time(self, layer_name: str, ms: float) -> None:
+            heard[layer_name].append(ms)
+
+    context.profiler = profiler = Profiler()
+    for _ in range(20):
+        work()
+        torch.cuda.synchronize()
+    lowered = lower_for_inference(load(facts["reference"]).graph).graph
+    inspector = engine.create_engine_inspector()
+    told = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
+    rows = timed(engine_rows(told, spec_places(lowered)), heard)
+    del profiler
+    return [row.to_json() for row in rows]
+
+
+# ------------------------------------------------------------------------------------------ main
+
+
+PARTS: dict[str, Callable[[Scale, Path], dict[str, Any]]] = {
+    "train": train,
+    "infer": infer,
+    "engines": engines,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--build", type=Path, metavar="DIR", help="Build engines there, and end.")
+    parser.add_argument("--engines", type=Path, metavar="DIR", help="Engines that --build made.")
+    parser.add_argument("--network", default=FULL.network, help="Which --build builds.")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--dry-run", action="store_true", help="All of it, small, on the CPU.")
+    args = parser.parse_args()
+    if args.build is not None:
+        args.build.mkdir(parents=True, exist_ok=True)
+        build(args.network, args.build)
+        return
+    if args.dry_run:
+        print(json.dumps(dry_run(args.parts), indent=2))
+        return
+    if not gpu_present() or not torch.cuda.is_available():
+        raise SystemExit("there is no NVIDIA GPU here, or torch has no CUDA; see --dry-run")
+    if "engines" in args.parts and args.engines is None:
+        raise SystemExit("--engines DIR is needed, or other --parts")
+    results = {part: PARTS[part](FULL, args.engines) for part in args.parts}
+    results["gpu"] = torch.cuda.get_device_name()
+    print(f"wrote {harness.write('gpu', results, PACKAGES)}")
+
+
+def dry_run(parts: list[str]) -> dict[str, Any]:
+    """Every part on the CPU, with engines built for it; no figure comes out."""
+    with tempfile.TemporaryDirectory() as folder:
+        if "engines" in parts:
+            build(DRY.network, Path(folder))
+        return {part: PARTS[part](DRY, Path(folder)) for part in parts}
+
+
+if __name__ == "__main__":
+    main()
