@@ -166,6 +166,11 @@ HOPELESS = {
     "python's attributes": (network('let a = "a".__class__.__mro__'), "E0212"),
     "python's attributes of a layer": (network("let a = relu.declaration"), "E0212"),
     "python's builtins": (network("let a = __import__"), "E0201"),
+    "a mistake in a block of a deep network": (
+        "block b(n: int) { conv(3x3, widht) -> norm -> act }\n"
+        + network("seq { for i in 0..9_000 { b(i) } }"),
+        "E0201",
+    ),
     "a block in itself": ("block a { a }\n" + network("a"), "E0408"),
     "a block as its own argument": ("block a(b: block) { b(b) }\n" + network("a(a)"), "E0408"),
     "blocks in each other": ("block a { b }\nblock b { a }\n" + network("a"), "E0408"),

@@ -18,7 +18,7 @@ from resnetc import resources
 from resnetc.cli.main import run
 from resnetc.diagnostics import Source
 from resnetc.driver import FileReport, check_file
-from resnetc.lang import budget, modules, parser, place, record, recovery, values, variants
+from resnetc.lang import budget, elaborate, modules, parser, place, record, recovery, values, variants
 from resnetc.lang import syntax as s
 from resnetc.lang.bind import signature
 from resnetc.lang.builtins import FUNCTIONS
@@ -55,6 +55,7 @@ LIMITS = {
     "layers and blocks of a network": record.MAX_NODES,
     "parameters of a network, by path": record.MAX_PARAMETERS,
     "blocks inside blocks": place.MAX_BLOCK_DEPTH,
+    "mistakes in a network before it is given up": elaborate.MAX_FINDINGS,
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from functools import lru_cache
 
 
 def suggest(word: str, known: Iterable[str]) -> str | None:
@@ -11,7 +12,12 @@ def suggest(word: str, known: Iterable[str]) -> str | None:
 
     Of equally close ones the one that begins most alike, then the first by name.
     """
-    candidates = list(known)
+    return _closest(word, tuple(known))
+
+
+@lru_cache(maxsize=256)
+def _closest(word: str, candidates: tuple[str, ...]) -> str | None:
+    # A mistake in a block comes up again wherever the block is placed.
     close = difflib.get_close_matches(word, candidates, n=5, cutoff=0.7)
     close += [c for c in candidates if len(c) > 2 and word.startswith(c)]
     likeness = difflib.SequenceMatcher(b=word)

@@ -15,7 +15,7 @@ MAX_ITEMS = 100_000
 """Items of a list together with those of the lists inside it."""
 MAX_LIST_DEPTH = 16
 MAX_STRING = 4_096
-MAX_STEPS = 1_000_000
+MAX_STEPS = 600_000
 """Expressions evaluated and list items touched, tenfold the calls, and the layers placed."""
 CALL = 10
 """Steps that the call of a function counts."""

@@ -29,6 +29,9 @@ from resnetc.lang.variants import Derived
 from resnetc.ops.layout import Input
 from resnetc.shapes import TensorType
 
+MAX_FINDINGS = 200
+"""Mistakes after which a network is not followed any further: a mistake in a block comes up again
+wherever the block is placed."""
 _OUTWARD = (s.Aux, s.Expect, s.Meta, s.InputStmt, s.OutputStmt)
 """Statements that say something of the network, wherever they stand."""
 
@@ -210,6 +213,8 @@ class Elaborator:
         if found.code in ("E0410", "E0412") and found.help and not self.record.ops:
             found = replace(found, help=begin_with_input(decl.body, found.help))
         self.findings.append(found if done else self._located(found, site))
+        if len(self.findings) >= MAX_FINDINGS:
+            raise CompileError(self.findings)
 
     def _located(self, found: Diagnostic, site: Site) -> Diagnostic:
         """The finding, and in which instance it arose where the place does not say it."""
