@@ -248,6 +248,17 @@ def test_refusals_of_a_refit(tmp_path: Path, net: Graph, monkeypatch: pytest.Mon
         refit_engine(net, engine, some_weights(net))
     with pytest.raises(UsageError, match="there is no such file"):
         refit_engine(net, tmp_path / "nothing", {})
+    facts = json.loads(Path(f"{engine}.json").read_text())
+    wrong: list[tuple[dict[str, object], str]] = [
+        ({"precision": {"asked": "int8"}}, "whose ranges belong to the weights"),
+        ({"plan": {"layers": "fp16", "inputs": "fp32", "kept": "fp32"}}, "keeps some layers"),
+        ({"plan": {"layers": "fp16", "inputs": "fp16"}}, "keeps some layers"),
+    ]
+    for change, said in wrong:
+        new = {**facts, "settings": {"refit": True}, **change}
+        Path(f"{engine}.json").write_text(json.dumps(new))
+        with pytest.raises(UsageError, match=said):
+            refit_engine(net, engine, some_weights(net))
     Path(f"{engine}.json").write_text("{}")
     with pytest.raises(UsageError, match="not an engine's sidecar"):
         refit_engine(net, engine, {})

@@ -65,7 +65,8 @@ def _facts(graph: Graph, engine: Path) -> dict[str, Any]:
         facts: dict[str, Any] = json.loads(sidecar.read_text(encoding="utf-8"))
         built, asked = facts["settings"], facts["precision"]["asked"]
         same = facts["graph_hash"] == graph.hash
-        name = facts["network"]
+        name, plan = facts["network"], facts["plan"]
+        plain = "kept" not in plan and plan["inputs"] == "fp32"
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise UsageError(
             f"{sidecar}: not an engine's sidecar, which says how it was built"
@@ -80,6 +81,11 @@ def _facts(graph: Graph, engine: Path) -> dict[str, Any]:
         raise UsageError(
             f"{engine} computes in {asked}, whose ranges belong to the weights it was calibrated "
             "with: export it anew"
+        )
+    if not plain:
+        raise UsageError(
+            f"{engine} keeps some layers, or its inputs, in another type than {asked}, and which "
+            "is not known here: export it anew"
         )
     return facts
 
