@@ -22,6 +22,8 @@ VERBS = {
     "build": "resnetc.cli.build:build",
     "train": "resnetc.cli.train:train",
     "eval": "resnetc.cli.train:evaluate",
+    "predict": "resnetc.cli.predict:predict",
+    "runs": "resnetc.cli.runs:runs",
     "reproduce": "resnetc.cli.reproduce:reproduce",
     "export": "resnetc.cli.export:export",
     "refit": "resnetc.cli.engine:refit",

@@ -74,7 +74,7 @@ def evaluate(
         for each in several:
             own = net if len(several) == 1 else _network_of(net, each)
             sight = open_sight(own, None if isinstance(each, Mapping) else Path(each), options)
-            scorer = _scorer(
+            scorer = make_scorer(
                 sight.net, each, Mode(device, options.precision, options.channels_last)
             )
             workers = Workers(options.workers)
@@ -91,7 +91,7 @@ def evaluate(
 
 def _network_of(net: Network, weights: Weights) -> Network:
     """The network that some weights of an ensemble are of: their run's, else the one given."""
-    run = None if isinstance(weights, Mapping) else _run_of(Path(weights))
+    run = None if isinstance(weights, Mapping) else run_of(Path(weights))
     lock = (run.read_lock() if run else None) or {}
     if run is None or lock.get("network", {}).get("name", net.name) == net.name:
         return net
@@ -110,7 +110,7 @@ def _looks(sight: Sight, options: EvaluateOptions) -> list[Look]:
     return [scale_look(seen, side) for side in options.scales] or [Look(seen)]
 
 
-def _scorer(net: Network, weights: Weights, mode: Mode) -> Scorer:
+def make_scorer(net: Network, weights: Weights, mode: Mode) -> Scorer:
     """Whatever the weights are, made ready."""
     if not isinstance(weights, Mapping):
         path = Path(weights)
@@ -154,7 +154,7 @@ def open_sight(net: Network, weights: Path | None, options: EvaluateOptions | No
     network's recipe says, with the training set's. Raises as :func:`evaluate` does.
     """
     options = options or EvaluateOptions()
-    run = None if weights is None else _run_of(weights)
+    run = None if weights is None else run_of(weights)
     lock = (run.read_lock() if run else None) or {}
     data, bound, transforms, augment = _request(net, options, lock)
     same_data = data.name == lock.get("data_set", {}).get("name")
@@ -196,7 +196,7 @@ def _tuples(record: dict[str, Any]) -> dict[str, Any]:
     return {name: tuple(v) if isinstance(v, list) else v for name, v in record.items()}
 
 
-def _run_of(weights: Path) -> RunFolder | None:
+def run_of(weights: Path) -> RunFolder | None:
     """The run that weights belong to: its folder, a file in it, or one of its checkpoints."""
     inside = [weights, *weights.resolve().parents[:3]]
     return next((RunFolder(path) for path in inside if RunFolder(path).lock.is_file()), None)
