@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,7 +56,7 @@ def _digits() -> tuple[Tensor, Tensor, Tensor]:
     return data.test.pixels, data.test.labels, mean
 
 
-def _module(result: TrainResult) -> nn.Module:
+def _module(result: TrainResult) -> Any:
     from safetensors.torch import load_file
 
     module = result.network.to_torch()
@@ -66,7 +67,8 @@ def _module(result: TrainResult) -> nn.Module:
 def _resized(pixels: Tensor, side: int) -> Tensor:
     from torchvision.transforms.v2 import functional as images_of
 
-    return images_of.resize(pixels, [side, side], antialias=True)
+    resized: Tensor = images_of.resize(pixels, [side, side], antialias=True)
+    return resized
 
 
 def _expect(found: object, probabilities: Tensor, labels: Tensor) -> None:
@@ -110,7 +112,7 @@ def test_ten_crop_scores_are_averaged_one_crop_at_a_time(runs: list[TrainResult]
 # -------------------------------------------------------------------------------- several scales
 
 
-def _slow_dense(module: nn.Module, image: Tensor) -> Tensor:
+def _slow_dense(module: Any, image: Tensor) -> Tensor:
     """Probabilities at every place of one image [1, 1, H, W], by a loop over the map's places."""
     features: list[Tensor] = []
     x = module.bn1(module.conv1(image)).relu()
@@ -150,7 +152,7 @@ network pooled_twice {
 
 def test_only_the_last_pool_slides(tmp_path: Path) -> None:
     net = load(f"{Folder(tmp_path).write(GATED)}:gated")
-    module = net.to_torch().eval()
+    module: Any = net.to_torch().eval()
     scorer = ModuleScorer(module, net.graph, Mode(torch.device("cpu")))
     images = torch.randn(2, 1, 10, 9)
     dense = scorer.dense_scores(images)
@@ -184,8 +186,8 @@ def test_files_of_any_shape_are_cropped_and_scaled(tmp_path: Path) -> None:
     options = replace(QUICK, data=f"folder:{tmp_path / 'photos'}", batch=4, iterations=2, workers=0)
     result = train(net, replace(options, out=tmp_path / "run"))
     judge = replace(JUDGE, data=None)
-    for how in ({"ten_crop": True}, {"scales": (8, 11)}):
-        found = evaluate(net, result.run, replace(judge, **how))  # type: ignore[arg-type]
+    for how in (replace(judge, ten_crop=True), replace(judge, scales=(8, 11))):
+        found = evaluate(net, result.run, how)
         assert found.images == 6
         assert 0 < found.loss < 10
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,9 +18,11 @@ from torchvision.transforms import v2
 from resnetc.diagnostics import UsageError
 from resnetc.driver import load
 from resnetc.recipes import (
+    PRESETS,
     Cosine,
     Cutmix,
     Ema,
+    Mix,
     Mixup,
     PcaColor,
     Progressive,
@@ -40,7 +44,9 @@ from resnetc.train.evaluation import Mode
 from resnetc.train.mixing import Targets, mixed, rectangle
 from resnetc.train.norms import group_norms, measure_norms
 from resnetc.train.plan import make_plan
+from resnetc.train.recorded import recorded_recipe
 from resnetc.train.resizing import require_size, resized, size_at
+from resnetc.train.run_folder import record
 from resnetc.train.schedule import Schedule
 from resnetc.train.transforms import PCA_EIGENVALUES, PCA_EIGENVECTORS, apply, check
 
@@ -189,6 +195,15 @@ def test_repeated_images_follow_each_other_and_differ_in_their_draws() -> None:
     assert len(set(first.uniform(0).tolist())) == 6
 
 
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_survives_the_lock_file(name: str) -> None:
+    recipe = PRESETS[name](32)
+    kept = json.loads(json.dumps(record(recipe)))
+    data = {"name": "digits", "train": 3, "val": 0}
+    found = recorded_recipe({"recipe": kept, "data_set": data})
+    assert replace(found, data=recipe.data) == recipe
+
+
 # ------------------------------------------------------------------------------- mixup and cutmix
 
 
@@ -259,7 +274,7 @@ def test_rectangles_have_the_share_they_should() -> None:
 
 def test_mixes_are_drawn_by_seed_and_step_and_both_occur() -> None:
     images, labels = _batch()
-    both = [Mixup(), Cutmix()]
+    both: list[Mix] = [Mixup(), Cutmix()]
     one = [mixed(images, labels, both, 1, step)[1].share for step in range(40)]
     assert one == [mixed(images, labels, both, 1, step)[1].share for step in range(40)]
     assert one != [mixed(images, labels, both, 2, step)[1].share for step in range(40)]
@@ -281,7 +296,7 @@ def test_without_a_mix_labels_are_whole() -> None:
 # ------------------------------------------------------------------------------ average and norms
 
 
-def _normed() -> nn.Sequential:
+def _normed() -> Any:
     torch.manual_seed(0)
     parts = nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
     return nn.Sequential(*parts)
@@ -319,10 +334,9 @@ def test_norms_over_groups_are_norms_of_separate_batches() -> None:
     grouped, plain = _normed(), _normed()
     group_norms(grouped, 4)
     together = grouped(images)
-    apart = torch.cat([plain(part) for part in images.split(4)])
+    apart = torch.cat([plain(part) for part in torch.split(images, 4)])
     assert torch.equal(together, apart)
-    together.square().sum().backward()
-    apart.square().sum().backward()
+    (together.square().sum() + apart.square().sum()).backward()
     for one, two in zip(grouped.parameters(), plain.parameters(), strict=True):
         assert one.grad is not None
         assert two.grad is not None
