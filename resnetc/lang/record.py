@@ -21,9 +21,9 @@ from resnetc.lang.values import Tensor
 from resnetc.ops import Op, OpError
 from resnetc.shapes import TensorType
 
-MAX_NODES = 250_000
+MAX_NODES = 210_000
 """Layers and blocks together; ResNet-1202 has 4,809."""
-MAX_PARAMETERS = 350_000
+MAX_PARAMETERS = 320_000
 
 
 _T = TypeVar("_T")
