@@ -8,7 +8,7 @@ inference, and a node is either known, by a row of `operators.OPERATORS`, or ref
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from resnetc.lift.model import Constant, Model, Operation
@@ -24,6 +24,18 @@ if TYPE_CHECKING:
 _SUFFIXES = (".weight", ".bias", ".running_mean", ".running_var", ".scale")
 
 
+@dataclass(frozen=True)
+class Grouped:
+    """A map whose channels were reshaped to groups, on the way to a channel shuffle.
+
+    `turned` says whether groups and the channels in them have changed places yet.
+    """
+
+    layer: Layer
+    groups: int
+    turned: bool = False
+
+
 class Reading:
     """What has been read so far; the rows of the table of operators add to it."""
 
@@ -31,6 +43,7 @@ class Reading:
         self.model = model
         self.layers: list[Layer] = []
         self.values: dict[str, Constant | int] = dict(model.constants)
+        self.grouped: dict[str, Grouped] = {}
         start = TensorType(model.shape)
         self._put(Layer(0, Input(start), (), start), model.input)
 
@@ -42,6 +55,8 @@ class Reading:
 
     def layer(self, operation: Operation, index: int = 0) -> Layer:
         """The layer that an operand is the output of."""
+        if operation.inputs[index] in self.grouped:
+            raise LiftError(f"{operation}: channels in groups are lifted in a channel shuffle only")
         found = self.values[operation.inputs[index]]
         if isinstance(found, Constant):
             raise LiftError(f"{operation}: operand {index} is a constant, and must not be")
@@ -153,6 +168,8 @@ def read_network(model: Model) -> Network:
             OPERATORS[operation.kind](reading, operation)
         else:
             raise LiftError(f"{operation}: there is no layer for this operator")
+    if model.output in reading.grouped:
+        raise LiftError(f"{model.name}: the output is half of a channel shuffle")
     output = reading.values[model.output]
     if isinstance(output, Constant):
         raise LiftError(f"{model.name}: the output does not depend on the input")
@@ -160,7 +177,7 @@ def read_network(model: Model) -> Network:
 
 
 def _is_constant(reading: Reading, operation: Operation) -> bool:
-    return all(isinstance(reading.values[name], Constant) for name in operation.inputs if name)
+    return all(isinstance(reading.values.get(name), Constant) for name in operation.inputs if name)
 
 
 def _live(name: str, layers: Sequence[Layer], output: int) -> Network:

@@ -38,9 +38,10 @@ if TYPE_CHECKING:
 
 _PRELUDE = ("conv", "norm", "act", "A", "B", "C", "D", "plain", "when_same", "conv_norm_act")
 """Names of the prelude that a lifted file means as they are there."""
+_STRUCTURES = ("seq", "group", "residual", "add", "mul", "concat", "tuple", "split")
 _RESERVED = frozenset(
     (*words.DECLARATIONS, *words.CONSTANTS, *words.OPERATORS, *words.VALUES, *words.STATEMENTS)
-) | {*words.CONNECTIVES, *_PRELUDE}
+) | {*words.CONNECTIVES, *_PRELUDE, *_STRUCTURES}
 """What nothing in a file may be called."""
 
 

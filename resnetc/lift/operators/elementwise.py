@@ -61,6 +61,9 @@ def _dropout(reading: Reading, operation: Operation) -> None:
 
 
 def _identity(reading: Reading, operation: Operation) -> None:
+    if operation.inputs[0] in reading.grouped:
+        reading.grouped[operation.outputs[0]] = reading.grouped[operation.inputs[0]]
+        return
     reading.forward(operation, reading.layer(operation))
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from resnetc.lift.model import Operation
 from resnetc.lift.network import Layer
 from resnetc.lift.operators.attributes import Reader
-from resnetc.lift.reading import Reading
+from resnetc.lift.reading import Grouped, Reading
 from resnetc.lift.refusal import LiftError
-from resnetc.ops import Subsample
+from resnetc.ops import ChannelShuffle, Subsample
 
 
 def _flatten(reading: Reading, operation: Operation) -> None:
@@ -28,18 +30,56 @@ def _to_vector(reading: Reading, operation: Operation, operand: Layer) -> None:
 
 
 def _reshape(reading: Reading, operation: Operation) -> None:
-    target = reading.needed(operation, 1)
-    operand, batch = reading.layer(operation), reading.model.batch
-    sizes = [int(size) for size in target.array]
-    old = (batch, *operand.type.shape)
-    sizes = [old[i] if size == 0 and i < len(old) else size for i, size in enumerate(sizes)]
-    vector = [batch, operand.type.elements]
-    if len(sizes) == 2 and all(s in (v, -1) for s, v in zip(sizes, vector, strict=True)):
+    target = [int(size) for size in reading.needed(operation, 1).array]
+    if operation.inputs[0] in reading.grouped:
+        _ungroup(reading, operation, target)
+        return
+    operand = reading.layer(operation)
+    old = (reading.model.batch, *operand.type.shape)
+    sizes = [old[i] if size == 0 and i < len(old) else size for i, size in enumerate(target)]
+    if _fits(sizes, (old[0], operand.type.elements)):
         _to_vector(reading, operation, operand)
-    elif len(sizes) == len(old) and all(s in (o, -1) for s, o in zip(sizes, old, strict=True)):
+    elif _fits(sizes, old):
         reading.forward(operation, operand)
+    elif len(sizes) == 5 and len(old) == 4 and _fits(sizes, _in_groups(old, sizes[1])):
+        reading.grouped[operation.outputs[0]] = Grouped(operand, sizes[1])
     else:
-        raise LiftError(f"{operation}: only flattening is lifted, not a reshape to {sizes}")
+        raise LiftError(f"{operation}: only flattening is lifted, not a reshape to {target}")
+
+
+def _fits(sizes: Sequence[int], shape: Sequence[int]) -> bool:
+    """Whether a reshape to some sizes, one of which may be left open, gives a shape."""
+    return len(sizes) == len(shape) and all(s in (n, -1) for s, n in zip(sizes, shape, strict=True))
+
+
+def _in_groups(shape: Sequence[int], groups: int) -> tuple[int, ...]:
+    batch, channels, *extents = shape
+    return batch, groups, channels // max(groups, 1), *extents
+
+
+def _transpose(reading: Reading, operation: Operation) -> None:
+    grouped = reading.grouped.get(operation.inputs[0])
+    if grouped is None or grouped.turned or operation.attributes.get("perm") != [0, 2, 1, 3, 4]:
+        raise LiftError(f"{operation}: only a channel shuffle's is lifted")
+    reading.grouped[operation.outputs[0]] = replace(grouped, turned=True)
+
+
+def _ungroup(reading: Reading, operation: Operation, target: Sequence[int]) -> None:
+    grouped = reading.grouped[operation.inputs[0]]
+    if not grouped.turned or not _fits(target, (reading.model.batch, *grouped.layer.type.shape)):
+        raise LiftError(f"{operation}: only a channel shuffle is lifted")
+    reading.place(operation, "channel_shuffle", [grouped.layer], groups=grouped.groups)
+
+
+def _gather(reading: Reading, operation: Operation) -> None:
+    """A channel shuffle as one choice of channels: how `resnetc export` writes it."""
+    operand, order = reading.layer(operation), reading.needed(operation, 1).array
+    if operation.attributes.get("axis", 0) == 1 and order.ndim == 1 and order.size > 1:
+        groups = operand.type.shape[0] // max(int(order[1]), 1)
+        made = reading.place(operation, "channel_shuffle", [operand], groups=groups)
+        if isinstance(made.op, ChannelShuffle) and made.op.order(operand.type.shape[0]) == [*order]:
+            return
+    raise LiftError(f"{operation}: only a channel shuffle is lifted")
 
 
 def _squeeze(reading: Reading, operation: Operation) -> None:
@@ -99,9 +139,12 @@ def _split(reading: Reading, operation: Operation) -> None:
     channels, count = operand.type.shape[0], len(operation.outputs)
     sizes = reading.numbers(operation, "split", 1) or [-(-channels // count)] * count
     bounds = [0, *itertools.accumulate(int(size) for size in sizes)]
-    for output, (start, stop) in zip(operation.outputs, itertools.pairwise(bounds), strict=True):
-        reading.place(operation, "slice_channels", [operand], start=start, stop=min(stop, channels))
-        reading.values[output] = len(reading.layers) - 1
+    parts = []
+    for start, stop in itertools.pairwise(bounds):
+        cut_at: dict[str, Any] = {"start": start, "stop": min(stop, channels)}
+        parts.append(reading.place(operation, "slice_channels", [operand], **cut_at))
+    for output, part in zip(operation.outputs, parts, strict=True):
+        reading.values[output] = part.id
 
 
 def _pad(reading: Reading, operation: Operation) -> None:
@@ -137,10 +180,12 @@ def _pad_channels(
 
 ROWS: dict[str, Reader] = {
     "Flatten": _flatten,
+    "Gather": _gather,
     "Pad": _pad,
     "Reshape": _reshape,
     "Shape": _shape,
     "Slice": _slice,
     "Split": _split,
     "Squeeze": _squeeze,
+    "Transpose": _transpose,
 }
