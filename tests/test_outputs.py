@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,9 @@ from resnetc.backends.weights import fit_weights
 from resnetc.bench import Request, run_bench
 from resnetc.cli.main import run
 from resnetc.diagnostics import CompileError, UsageError
-from resnetc.ir import Graph
+from resnetc.ir import Graph, Scope
 from resnetc.ir.outputs import NoSuchOutputError, find_output, with_outputs
+from resnetc.passes import lower_for_inference
 
 Tensors = dict[str, torch.Tensor]
 
@@ -341,6 +343,43 @@ network n {
     assert list(graph.outputs) == ["early", "stem.conv1"]
     assert "conv2.weight" not in graph.parameters
     assert "conv2.weight" in graph.left_out
+
+
+def test_heads_of_training_stay_in_a_spec_and_are_no_end_of_their_block(tmp_path: Path) -> None:
+    text = """
+network n {
+  input 3x16x16
+  stem: seq {
+    conv1: conv(3x3, 8)
+    conv2: conv(3x3, 8)
+  }
+  aux aux1: seq { gap -> flatten -> fc: linear(4) }
+  head: conv(1x1, 4)
+  output "stem"
+}
+"""
+    graph = compiled(tmp_path, text).graph
+    assert list(graph.aux) == ["aux1"]
+    assert "aux1.fc.weight" in graph.parameters
+    lowered = lower_for_inference(graph).graph
+    assert (list(lowered.outputs), lowered.aux) == (["stem"], {})
+    assert lowered.left_out == graph.left_out
+    assert "head.weight" in graph.left_out
+
+
+def test_a_head_inside_a_block_is_not_its_end() -> None:
+    """As where a stage is labelled that has an auxiliary head within."""
+    stage = Scope(1, 0, "stage", "seq", None)
+    nodes = [
+        replace(node, scope=0 if node.op.name == "input" else 1)
+        for node in resnetc.load("resnet20").with_outputs(["layer1.0.conv1"]).graph
+    ]
+    conv, *_, end = (node for node in nodes if node.op.name == "conv2d")
+    graph = Graph("n", nodes, {"logits": end.id}, (Scope(0, None, "", "n", None), stage))
+    inner = next(n for n in nodes if n.op.name == "relu")
+    head = replace(inner, id=1000, name="head", inputs=(conv.id,))
+    graph = Graph("n", [*nodes, head], graph.outputs, graph.scopes, {"aux": head.id})
+    assert find_output(graph, "stage") == end.id
 
 
 def test_a_wrong_label_in_a_spec_is_located(tmp_path: Path) -> None:

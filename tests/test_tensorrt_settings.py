@@ -18,6 +18,7 @@ from resnetc.backends.tensorrt import library as tensorrt_library
 from resnetc.backends.tensorrt import refit as refitting
 from resnetc.backends.tensorrt.refit import refit_engine
 from resnetc.backends.tensorrt.report import LayerRow, engine_rows, timed
+from resnetc.backends.tensorrt.settings import make_monitor
 from resnetc.cli.main import run
 from resnetc.diagnostics import MissingError, RunError, UsageError
 from resnetc.ir import Graph
@@ -74,6 +75,23 @@ def test_a_listener_ends_a_real_build(tmp_path: Path, net: Graph) -> None:
     with pytest.raises(KeyboardInterrupt):
         built(net, tmp_path / "n", progress=interrupt)
     assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupted_builder_is_told_to_stop() -> None:
+    def interrupt(phase: str, parent: str | None, done: int, steps: int) -> None:
+        if done == 1:
+            raise KeyboardInterrupt
+
+    monitor = make_monitor(tensorrt_rtx, interrupt)
+    monitor.phase_start("Building engine", None, 3)
+    assert not monitor.step_complete("Building engine", 0)
+    assert isinstance(monitor.interruption, KeyboardInterrupt)
+    heard: list[int] = []
+    monitor = make_monitor(tensorrt_rtx, lambda *told: heard.append(told[2]))
+    monitor.phase_start("Building engine", None, 3)
+    assert monitor.step_complete("Building engine", 0)
+    monitor.phase_finish("Building engine")
+    assert heard == [0, 1, 3]
 
 
 @pytest.mark.parametrize(
@@ -270,7 +288,7 @@ def test_refusals_of_a_refit(tmp_path: Path, net: Graph, monkeypatch: pytest.Mon
 def test_layers_of_an_engine_are_traced_through_fusion() -> None:
     layers = [
         {
-            "Name": "conv1 + relu",
+            "Name": "__myl_ConvRelu",
             "LayerType": "CaskConvolution",
             "Metadata": "[ONNX Layer: conv1]\x1e[ONNX Layer: relu]",
             "Outputs": [{"Dimensions": [8, 16, 32, 32], "Format/Datatype": "Half"}],
@@ -288,7 +306,7 @@ def test_layers_of_an_engine_are_traced_through_fusion() -> None:
     }
     rows = engine_rows(json.dumps({"Layers": layers}), places)
     assert rows[0] == LayerRow(
-        "conv1 + relu",
+        "__myl_ConvRelu",
         "CaskConvolution",
         ("conv1", "relu"),
         ("n.rnet:3",),
@@ -299,7 +317,7 @@ def test_layers_of_an_engine_are_traced_through_fusion() -> None:
     assert (rows[1].nodes, rows[1].places, rows[1].precision) == (("fc",), ("n.rnet:9",), "fp32")
     assert (rows[2].nodes, rows[2].places) == ((), ())
     assert rows[3].nodes == ("layer1.0.conv1",)
-    found = timed(rows, {"conv1 + relu": [0.5, 0.2, 0.3], "unknown": [1.0]})
+    found = timed(rows, {"__myl_ConvRelu": [0.5, 0.2, 0.3], "unknown": [1.0]})
     assert [row.microseconds for row in found] == [pytest.approx(300.0), None, None, None]
     assert found[0].to_json()["spec"] == ["n.rnet:3"]
 
