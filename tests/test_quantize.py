@@ -107,6 +107,16 @@ def test_a_pool_keeps_its_operands_scale() -> None:
     graph, *_ = quantized(imagenet_resnet((1, 1, 1, 1)), "ort")
     scales = {node.name: node.op.scale for node in graph if isinstance(node.op, Quantize)}
     assert scales["relu.quantized"] == scales["maxpool.quantized"]
+    placement = place(folded(imagenet_resnet((1, 1, 1, 1))), ENCODINGS["ort"])
+    assert not {"maxpool", "flatten"} & set(placement.observed)
+
+
+def test_an_activation_goes_with_the_layer_that_is_kept_wide() -> None:
+    made = lower_for_inference(small_resnet(), plan=Plan("fp16", keep=("conv1",))).graph
+    types = {node.name: node.type.dtype for node in made}
+    assert types["conv1"] is types["relu"] is DType.F32
+    assert types["relu.to_float16"] is types["layer1.0.conv1"] is DType.F16
+    assert types["layer1.0.relu"] is DType.F16
 
 
 def test_kept_layers_stay_as_they_are() -> None:
