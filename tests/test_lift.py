@@ -170,6 +170,16 @@ def test_our_own_exports(name: str, said: str, fold: bool, tmp_path: Path) -> No
     assert_same(path, lifted, x)
 
 
+@pytest.mark.parametrize("fold", [True, False])
+def test_our_own_option_a_on_both_sides(fold: bool, tmp_path: Path) -> None:
+    net = load("resnet20", {"shortcut": 'A(sides="both")'})
+    net.to_onnx(path := tmp_path / "both.onnx", random_weights(net.graph), OnnxOptions(fold=fold))
+    lifted = lift(path)
+    assert 'shortcut: shortcut = A(sides="both")' in lifted.text
+    x = np.random.default_rng(0).standard_normal((1, 3, 32, 32), np.float32)
+    assert_same(path, lifted, x)
+
+
 def test_the_source_compiles_and_takes_the_weights_on_the_command_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
