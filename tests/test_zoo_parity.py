@@ -17,10 +17,16 @@ from zoo.torchvision import REFERENCES as TORCHVISION
 
 ROOT = Path(__file__).parent.parent
 REFERENCES = references()
-PARITY = [
-    pytest.param(name, marks=pytest.mark.slow if reference.slow else [])
-    for name, reference in REFERENCES.items()
-]
+# Several gigabytes each, in float64 and twice: never two at a time.
+LARGE = ("regnet_y_128gf", "resnext101_32x32d", "resnetv2_101x3_bit", "resnetv2_152x4_bit")
+
+
+def _marks(name: str) -> list[pytest.MarkDecorator]:
+    slow = [pytest.mark.slow] if REFERENCES[name].slow else []
+    return [*slow, pytest.mark.xdist_group("large")] if name in LARGE else slow
+
+
+PARITY = [pytest.param(name, marks=_marks(name)) for name in REFERENCES]
 
 
 @pytest.mark.parametrize("name", REFERENCES)

@@ -75,27 +75,33 @@ _NAMES = """
     alexnet
     densenet121 densenet161 densenet169 densenet201
     efficientnet_b0 efficientnet_b1 efficientnet_b2 efficientnet_b3
-    efficientnet_b4 efficientnet_b5 efficientnet_b6
-    efficientnet_v2_s efficientnet_v2_m
+    efficientnet_b4
     mnasnet0_5 mnasnet0_75 mnasnet1_0 mnasnet1_3
     mobilenet_v2 mobilenet_v3_large mobilenet_v3_small
-    regnet_x_400mf regnet_x_800mf regnet_x_1_6gf regnet_x_3_2gf regnet_x_8gf regnet_x_16gf
-    regnet_y_400mf regnet_y_800mf regnet_y_1_6gf regnet_y_3_2gf regnet_y_8gf regnet_y_16gf
-    resnet18 resnet34 resnet50 resnet101 resnet152
-    resnext50_32x4d resnext101_32x8d resnext101_64x4d wide_resnet50_2 wide_resnet101_2
+    regnet_x_400mf regnet_x_800mf regnet_x_1_6gf regnet_x_3_2gf regnet_x_8gf
+    regnet_y_400mf regnet_y_800mf regnet_y_1_6gf regnet_y_3_2gf regnet_y_8gf
+    resnet18 resnet34 resnet50 resnet101
+    resnext50_32x4d wide_resnet50_2
     shufflenet_v2_x0_5 shufflenet_v2_x1_0 shufflenet_v2_x1_5 shufflenet_v2_x2_0
     squeezenet1_0 squeezenet1_1
-    vgg11 vgg13 vgg16 vgg19 vgg11_bn vgg13_bn vgg16_bn vgg19_bn
+    vgg11 vgg11_bn
 """
-_SLOW = "efficientnet_b7 efficientnet_v2_l regnet_x_32gf regnet_y_32gf regnet_y_128gf"
+_SLOW = """
+    efficientnet_b5 efficientnet_b6 efficientnet_b7
+    efficientnet_v2_s efficientnet_v2_m efficientnet_v2_l
+    regnet_x_16gf regnet_x_32gf regnet_y_16gf regnet_y_32gf regnet_y_128gf
+    resnet152 resnext101_32x8d resnext101_64x4d wide_resnet101_2
+    vgg13 vgg16 vgg19 vgg13_bn vgg16_bn vgg19_bn
+"""
 # A unit's scale is a parameter of its own, which torch lists before those of its layers.
-_CONVNEXT = "convnext_tiny convnext_small convnext_base"
+_CONVNEXT = "convnext_tiny"
+_CONVNEXT_SLOW = "convnext_small convnext_base convnext_large"
 
 REFERENCES: dict[str, Reference] = {
     **{name: _reference(name) for name in _NAMES.split()},
     **{name: _reference(name, slow=True) for name in _SLOW.split()},
     **{name: _reference(name, same_order=False) for name in _CONVNEXT.split()},
-    "convnext_large": _reference("convnext_large", same_order=False, slow=True),
+    **{name: _reference(name, same_order=False, slow=True) for name in _CONVNEXT_SLOW.split()},
     "googlenet": _googlenet(),
     "googlenet-transform_input": _googlenet(transform_input=True),
     "inception_v3": _inception_v3(),
