@@ -324,9 +324,7 @@ def test_figures_of_an_agreement() -> None:
     assert each.top1 == 0.5
     assert each.cosine == pytest.approx(12 / np.sqrt(25 * 20.25))
     assert not each.passed
-    hidden = parity.compare(
-        "torch", "map", np.full((1, 2, 2, 2), np.nan), np.ones((1, 2, 2, 2)), 1
-    )
+    hidden = parity.compare("torch", "map", np.full((1, 2, 2, 2), np.nan), np.ones((1, 2, 2, 2)), 1)
     assert not hidden.passed
     assert hidden.top1 is None
     assert json.dumps(hidden.to_json(), allow_nan=False)

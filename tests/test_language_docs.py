@@ -18,7 +18,17 @@ from resnetc import resources
 from resnetc.cli.main import run
 from resnetc.diagnostics import Source
 from resnetc.driver import FileReport, check_file
-from resnetc.lang import budget, elaborate, modules, parser, place, record, recovery, values, variants
+from resnetc.lang import (
+    budget,
+    elaborate,
+    modules,
+    parser,
+    place,
+    record,
+    recovery,
+    values,
+    variants,
+)
 from resnetc.lang import syntax as s
 from resnetc.lang.bind import signature
 from resnetc.lang.builtins import FUNCTIONS

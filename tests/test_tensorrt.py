@@ -137,7 +137,7 @@ def test_every_op_builds(tmp_path: Path, case: str) -> None:
 def test_tensorrt_rtx_has_no_transposed_convolution_in_bf16(tmp_path: Path) -> None:
     """It is said by the library, as the reason why there is no engine."""
     graph = CASES["conv_transpose2d"]()
-    with pytest.raises(RunError, match="built no engine.*deconv"):
+    with pytest.raises(RunError, match=r"built no engine.*deconv"):
         build_engine(
             graph, tmp_path / "op.engine", some_weights(graph), options=TensorRtOptions("bf16")
         )

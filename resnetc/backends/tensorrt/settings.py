@@ -66,7 +66,9 @@ class EngineSettings:
             "optimization_level": self.optimization_level,
             "workspace": self.workspace,
         }
-        return {name: value for name, value in held.items() if value is not None and value is not False}
+        return {
+            name: value for name, value in held.items() if value is not None and value is not False
+        }
 
 
 def configure(library: Library, config: Any, settings: EngineSettings) -> Monitor | None:
