@@ -485,11 +485,18 @@ _LAUNCHER = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--n
 _ENV = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
+def _overrides(*texts: str) -> list[str]:
+    return [word for text in texts for word in ("--override", text)]
+
+
+@pytest.mark.parametrize(
+    "overrides", [(), ("mix=[mixup, cutmix]", "ema=ema(decay=0.9)")], ids=["paper", "modern"]
+)
+def test_a_killed_run_goes_on_bit_for_bit(overrides: tuple[str, ...], tmp_path: Path) -> None:
     """SIGKILL leaves no time to tidy up."""
     spec = f"{spec_file(tmp_path)}:tiny"
     common = ["--iterations", "200", "--batch", "32", "--threads", "1", "--deterministic"]
-    common += ["--checkpoint-every", "15", "--quiet"]
+    common += ["--checkpoint-every", "15", "--quiet", *_overrides(*overrides)]
     out, whole = tmp_path / "cut", tmp_path / "whole"
     process = subprocess.Popen(_command("train", spec, "--out", str(out), *common), env=_ENV)
     deadline = time.monotonic() + 60
@@ -512,10 +519,19 @@ def _torchrun(tmp_path: Path, processes: int, *arguments: str) -> subprocess.Com
     )
 
 
-def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
-    """Without batch norm the shared batch is the whole batch, up to rounding."""
-    spec = f"{spec_file(tmp_path)}:plain_tiny"
+@pytest.mark.parametrize(
+    ("network", "overrides"),
+    [("plain_tiny", ()), ("tiny", ("norm_images=15", "precise_norm=60"))],
+    ids=["no norms", "norms of 15"],
+)
+def test_two_processes_train_what_one_does(
+    network: str, overrides: tuple[str, ...], tmp_path: Path
+) -> None:
+    """The shared batch is the whole batch, up to rounding: without batch norms, or where each
+    takes its statistics from as many images as a process has."""
+    spec = f"{spec_file(tmp_path)}:{network}"
     common = ["--iterations", "20", "--batch", "30", "--threads", "1", "--quiet", "--json"]
+    common += _overrides(*overrides)
     assert run(["train", spec, "--out", str(tmp_path / "1"), *common]) == 0
     done = _torchrun(tmp_path, 2, "train", spec, "--out", str(tmp_path / "2"), *common)
     assert done.returncode == 0, done.stderr
@@ -523,19 +539,22 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["test"] == results[1]["test"]
     one, two = _weights(tmp_path / "1"), _weights(tmp_path / "2")
     for name in one:
-        assert torch.allclose(one[name], two[name], atol=1e-5), name
+        if not name.endswith("num_batches_tracked"):
+            assert torch.allclose(one[name], two[name], atol=1e-5), name
     assert results[0]["test"]["images"] == results[1]["test"]["images"] == 360
     assert results[0]["test"]["loss"] == pytest.approx(results[1]["test"]["loss"], rel=1e-4)
     rows = [read_metrics(tmp_path / n / "metrics.jsonl") for n in ("1", "2")]
     for a, b in zip(*rows, strict=True):
         assert (a.kind, a.step) == (b.kind, b.step)
-        assert a.loss == pytest.approx(b.loss, rel=1e-4)
+        if a.kind == "train" or not overrides:  # running averages are one process's own
+            assert a.loss == pytest.approx(b.loss, rel=1e-4)
 
 
 @pytest.mark.slow
 def test_two_processes_go_on_bit_for_bit(tmp_path: Path) -> None:
     spec = f"{spec_file(tmp_path)}:dropping"
     common = ["--batch", "32", "--threads", "1", "--quiet", "--deterministic"]
+    common += _overrides("mix=[mixup, cutmix]", "ema=ema(decay=0.9)", "precise_norm=64")
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert _torchrun(tmp_path, 2, "train", spec, "--out", str(whole), *common).returncode == 0
     assert _torchrun(tmp_path, 2, "train", spec, "--out", str(cut), *common).returncode == 0
