@@ -140,6 +140,25 @@ def test_identity_dropout_and_lone_merges_vanish() -> None:
     assert_same_meaning(graph, after)
 
 
+def test_a_concat_takes_up_another_that_only_it_reads() -> None:
+    b = Builder()
+    x = b.input(2, 4, 4)
+    parts = [b.add(Relu, f"relu{i}", x) for i in range(4)]
+    inner = b.add(Concat, "inner", parts[0], parts[1])
+    middle = b.add(Concat, "middle", inner, parts[2])
+    read = b.add(Concat, "read", parts[2], parts[3])
+    given = b.add(Concat, "given", parts[0], parts[3])
+    twice = b.add(Concat, "twice", parts[1])
+    outer = b.add(Concat, "outer", middle, read, given, twice, twice)
+    graph = b.graph(out=outer, given=given, also=b.add(Relu, "also", read))
+    after = run_passes(graph, [ForInference()]).graph
+    assert {node.name for node in after if node.op.name == "concat"} == {"read", "given", "outer"}
+    (outer,) = (node for node in after if node.name == "outer")
+    names = [after[operand].name for operand in outer.inputs]
+    assert names == ["relu0", "relu1", "relu2", "read", "given", "relu1", "relu1"]
+    assert_same_meaning(graph, after)
+
+
 # ------------------------------------------------------------------------------------- folding
 
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from resnetc.ir import Graph, GraphEditor, Node
+from resnetc.ir.graph import NodeId
 from resnetc.ir.parameters import Standardized
 from resnetc.ir.verify import Stage
-from resnetc.ops import AdaptiveAvgPool, Dropout, DropPath, Identity, WsConv2d
+from resnetc.ops import AdaptiveAvgPool, Concat, Dropout, DropPath, Identity, WsConv2d
 from resnetc.passes.base import Pass
 
 _MERGES = frozenset({"add", "mul", "concat"})
@@ -21,8 +22,9 @@ class ForInference(Pass):
 
     Readers of an identity, a dropout, a pool to the size that is there, or a merge of one operand
     read that operand instead. A convolution with weight standardization becomes a plain one: its
-    weight's value is the standardized one, computed when an artefact is written. Auxiliary outputs
-    go, and the heads that only they need.
+    weight's value is the standardized one, computed when an artefact is written. A concat reads
+    what a concat that nobody else reads would have joined. Auxiliary outputs go, and the heads that
+    only they need.
     """
 
     name: ClassVar[str] = "for_inference"
@@ -35,11 +37,27 @@ class ForInference(Pass):
             weight, *bias = node.parameters
             value = Standardized(weight.value, node.op.eps)
             editor.replace(node, node.op.plain, (replace(weight, value=value), *bias))
+        elif isinstance(node.op, Concat) and (parts := _parts(editor.old, node)) != node.inputs:
+            editor.changed = True
+            editor.keep(replace(node, inputs=parts))
         else:
             editor.keep(node)
 
     def leave(self, editor: GraphEditor) -> None:
         editor.drop_aux()
+
+
+def _parts(graph: Graph, concat: Node) -> tuple[NodeId, ...]:
+    """What a concat joins in the end, through concats that only it reads."""
+    parts: list[NodeId] = []
+    for operand in concat.inputs:
+        inner = graph[operand]
+        single = len(graph.users(operand)) == 1 and concat.inputs.count(operand) == 1
+        if isinstance(inner.op, Concat) and single and operand not in graph.results.values():
+            parts += _parts(graph, inner)
+        else:
+            parts.append(operand)
+    return tuple(parts)
 
 
 def _does_nothing(graph: Graph, node: Node) -> bool:
