@@ -43,7 +43,7 @@ MAX_SECONDS = 2.0
 MAX_MEMORY = 1 << 30
 """Bytes of data the process may hold."""
 HANGS = 30
-"""Seconds after which an input is given up."""
+"""Seconds of processor time after which an input is given up."""
 
 TERMINALS = {
     "INT": ["0", "1", "2", "3", "8", "64", "1_000", "9007199254740993", "99999999999999999999"],
@@ -324,14 +324,14 @@ def fuzz(count: int, seconds: float, seed: int, keep: Path, corpus: Corpus | Non
 
 def _problem(data: str | bytes, file: Path, tally: Tally) -> str | None:
     """What went wrong that should not have, None if nothing."""
-    signal.signal(signal.SIGALRM, _given_up)
-    signal.alarm(HANGS)
+    signal.signal(signal.SIGPROF, _given_up)
+    signal.setitimer(signal.ITIMER_PROF, HANGS)
     try:
         survive(data, file, tally)
     except (Exception, RecursionError) as error:
         return f"{type(error).__name__}: {error}"[:200]
     finally:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
     return None
 
 
