@@ -171,6 +171,10 @@ HOPELESS = {
         + network("seq { for i in 0..9_000 { b(i) } }"),
         "E0201",
     ),
+    "a parameter twice that sets an ambient": (
+        "network n(norm: layer = batchnorm, norm: layer? = none) { input 3x8x8 relu }",
+        "E0206",
+    ),
     "a block in itself": ("block a { a }\n" + network("a"), "E0408"),
     "a block as its own argument": ("block a(b: block) { b(b) }\n" + network("a(a)"), "E0408"),
     "blocks in each other": ("block a { b }\nblock b { a }\n" + network("a"), "E0408"),

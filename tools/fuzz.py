@@ -242,6 +242,7 @@ KINDS: dict[str, Callable[[Corpus, random.Random], str | bytes]] = {
 TURNS = (
     *("grown", "spoiled", "spoiled", "reworded", "spoiled", "spoiled", "grown", "exchanged"),
     *("spoiled", "spoiled", "grown", "spoiled", "spoiled", "reworded", "spoiled", "spoiled"),
+    *("spoiled", "spoiled", "spoiled", "spoiled", "spoiled", "spoiled", "spoiled", "spoiled"),
 )
 """The order in which the kinds take turns: more of what is quick."""
 

@@ -117,7 +117,7 @@ class Elaborator:
     def _bind_network(self, decl: s.Network, env: Env) -> None:
         """Bind the parameters; one named like an ambient sets that ambient for the body."""
         self.evaluate.bind(decl, self.derived.bound, env, self.derived.span)
-        for param in decl.params:
+        for param in {param.name: param for param in decl.params}.values():
             definition = env.home.names.get(param.name)
             if definition is not None and isinstance(definition.decl, s.Ambient):
                 value = env.names.pop(param.name)
