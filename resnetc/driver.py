@@ -21,6 +21,7 @@ from resnetc.diagnostics import CompileError, Diagnostic, Source, UsageError
 from resnetc.ir import Graph
 from resnetc.ir.outputs import NoSuchOutputError, with_outputs
 from resnetc.lang import syntax as s
+from resnetc.lang.budget import SPENT
 from resnetc.lang.check import check_module
 from resnetc.lang.doubts import doubts
 from resnetc.lang.elaborate import Elaborator
@@ -284,6 +285,8 @@ def check_program(
             suspects += doubts(checked, program.entry.file.source)
         except CompileError as error:
             findings += error.diagnostics
+            if any(found.code in SPENT for found in error.diagnostics):
+                break  # what is hopeless is hopeless once; the next may be as large
     with _collecting(findings):
         read_sections(program.entry)
     return FileReport(

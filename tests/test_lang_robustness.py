@@ -204,6 +204,13 @@ def test_a_hopeless_program_is_refused_soon(name: str, tmp_path: Path) -> None:
         assert code in codes(text, tmp_path)
 
 
+def test_a_file_spends_its_budget_once(tmp_path: Path) -> None:
+    endless = network("for i in 0..10_000 { for j in 0..10_000 {} }")
+    text = endless + "".join(f"network m{i} = n\n" for i in range(20))
+    with in_time():
+        assert codes(text, tmp_path) == {"E0603"}
+
+
 @pytest.mark.parametrize("deep", [20, 31])
 def test_depth_is_counted_and_not_the_hosts_stack(deep: int, tmp_path: Path) -> None:
     """Many levels in many blocks: more of Python's frames than its usual limit allows."""

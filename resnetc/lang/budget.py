@@ -26,6 +26,9 @@ OPEN = 5
 MAX_LEVELS = 200
 """Expressions, functions and bodies inside each other at one time."""
 
+SPENT = frozenset({"E0601", "E0602", "E0603"})
+"""Codes of what ends a compilation because it has spent what it may."""
+
 
 class Budget:
     """Counts what has been spent. What would be too much is refused before it is done."""

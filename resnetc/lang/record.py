@@ -218,7 +218,11 @@ class Recorder:
 
     def clash(self) -> Mistake | None:
         """What is wrong where a parameter has the path of a module that holds others."""
-        bare = {o.prefix for o in self.ops if any(not spec.name for spec in o.op.parameters())}
+        kinds = {id(placed.op): placed.op for placed in self.ops}
+        nameless = {
+            each for each, op in kinds.items() if any(not spec.name for spec in op.parameters())
+        }
+        bare = {placed.prefix for placed in self.ops if id(placed.op) in nameless}
         if not bare:
             return None
         for path, place in self._owners.items():
