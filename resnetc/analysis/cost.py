@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from resnetc.analysis.memory import inference_bytes, training_bytes
@@ -65,6 +65,15 @@ def cost(graph: Graph) -> Cost:
     return sum(node_costs(graph).values(), Cost())
 
 
+def owned_parameters(graph: Graph) -> Iterator[tuple[Node, list[Parameter]]]:
+    """Each node with the parameters that count as its own: shared ones are the first one's."""
+    held: set[str] = set()
+    for node in graph:
+        owned = [p for p in node.parameters if p.path not in held]
+        held.update(p.path for p in owned)
+        yield node, owned
+
+
 def node_costs(graph: Graph) -> dict[NodeId, Cost]:
     """Cost of each node in its place; the peaks are the bytes alive in the graph as it runs.
 
@@ -83,12 +92,10 @@ def node_counts(graph: Graph) -> dict[NodeId, Cost]:
 def _node_costs(
     graph: Graph, inference: Mapping[NodeId, int], training: Mapping[NodeId, int]
 ) -> dict[NodeId, Cost]:
-    owner = {p.path: node.id for node in reversed(list(graph)) for p in node.parameters}
-    costs = {}
-    for node in graph:
-        owned = [p for p in node.parameters if owner[p.path] == node.id]
-        costs[node.id] = _node_cost(graph, node, owned, inference[node.id], training[node.id])
-    return costs
+    return {
+        node.id: _node_cost(graph, node, owned, inference[node.id], training[node.id])
+        for node, owned in owned_parameters(graph)
+    }
 
 
 def _node_cost(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-from resnetc.analysis.cost import node_counts
+from resnetc.analysis.cost import node_counts, owned_parameters
 from resnetc.analysis.depth import depth, depths
 from resnetc.analysis.field import fields, last_map_field
 from resnetc.analysis.matching import not_taking
@@ -89,20 +89,11 @@ def _counts(field: str) -> Amounts:
 
 
 def _held(*, trainable: bool) -> Amounts:
-    """Numbers in parameters or buffers by node: what several nodes share is the first one's. The
-    analysis counts the same, with much else that takes long in a large network."""
-
-    def amounts(graph: Graph) -> Mapping[NodeId, int]:
-        held: set[str] = set()
-        found: dict[NodeId, int] = {}
-        for node in graph:
-            own = [p for p in node.parameters if p.path not in held]
-            held.update(p.path for p in own)
-            counted = (p for p in own if p.role.trainable is trainable)
-            found[node.id] = sum(p.type.elements for p in counted)
-        return found
-
-    return amounts
+    """Numbers in parameters or buffers by node, without the rest of the cost, which takes long."""
+    return lambda graph: {
+        node.id: sum(p.type.elements for p in owned if p.role.trainable is trainable)
+        for node, owned in owned_parameters(graph)
+    }
 
 
 _FIGURES: Mapping[str, _Figure] = {
