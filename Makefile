@@ -23,8 +23,8 @@ fast: $(STAMP)
 	$(PYTEST) -m "not slow"
 
 lint: $(STAMP)
-	$(BIN)/ruff format --check resnetc tests benchmarks tools
-	$(BIN)/ruff check resnetc tests benchmarks tools
+	$(BIN)/ruff format --no-cache --check resnetc tests benchmarks tools
+	$(BIN)/ruff check --no-cache resnetc tests benchmarks tools
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/resnetc fmt --check specs

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import harness
-
 from resnetc.driver import load
 
 NETWORKS = ("resnet152", "resnet1202")

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import harness
-
 from resnetc.driver import check_file, load
 from resnetc.resources import specs
 

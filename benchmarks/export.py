@@ -32,7 +32,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import harness
-
 from resnetc.bench.machine import load_average
 
 if TYPE_CHECKING:

@@ -34,9 +34,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import harness
-
 import export as exporting
+import harness
 from resnetc.bench.machine import load_average
 
 ROUNDS = {

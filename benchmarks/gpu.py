@@ -22,13 +22,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import harness
 import numpy as np
 import torch
 import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 
+import harness
 from resnetc.backends.parity import check_parity
 from resnetc.backends.random_weights import random_weights
 from resnetc.backends.tensorrt import TensorRtOptions, build_engine

@@ -30,9 +30,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import harness
-
 import export as exporting
+import harness
 from resnetc.bench.machine import load_average
 
 NETWORKS = ("resnet18", "resnet50", "resnet110")

@@ -29,11 +29,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import harness
 import numpy as np
 import onnx
 import onnxruntime as ort
 
+import harness
 from resnetc.backends.onnx import OnnxOptions, write_onnx
 from resnetc.backends.random_weights import random_weights
 from resnetc.backends.tensorrt.library import AHEAD_OF_TIME

@@ -30,10 +30,10 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import harness
 from PIL import Image
 from sklearn.datasets import load_digits
 
+import harness
 from resnetc.train.checkpoint import newest
 
 SPEC = """rnet 1

@@ -16,12 +16,12 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import harness
 import torch
 import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 
+import harness
 from resnetc.backends.torch import build_module
 from resnetc.driver import load
 

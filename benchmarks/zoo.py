@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import harness
-
 import resnetc
 from resnetc import atomic
 
@@ -36,8 +35,9 @@ def main() -> None:
     asked = [name for name in parser.parse_args().networks.split(",") if name]
 
     sys.path.insert(0, str(ROOT / "tests"))
-    from zoo import references
     from zoo.parity import differences, load
+
+    from zoo import references
 
     known, table = references(), _earlier()
     results: dict[str, Any] = {}

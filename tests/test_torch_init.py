@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from graphs import Network
 from torch import nn
 
 import resnetc
+from graphs import Network
 from resnetc.backends.torch import build_module, emit_source, initialise
 from resnetc.backends.torch.live import _compiled
 from resnetc.backends.torch.source import factory_name

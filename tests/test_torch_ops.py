@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from graphs import Network
 from test_onnx_ops import CASES
 from torch_reference import assert_close as close
 from torch_reference import assert_same_training, interpret, random_state, seeded_inputs
 
+from graphs import Network
 from resnetc.backends.torch import build_module, emit_source
 from resnetc.ir import Graph
 from resnetc.ops import (

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from graphs import Network, Place
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_graphs import random_graphs
@@ -18,6 +17,7 @@ from torch_reference import (
     seeded_inputs,
 )
 
+from graphs import Network, Place
 from resnetc.backends.torch import build_module, emit_source
 from resnetc.ir import Graph, Node
 from resnetc.ir.verify import verify

@@ -12,14 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import graphs
 import pytest
 import torch
 from conftest import GOLDEN
-from graphs import Network, Place
 from torch_reference import assert_same_training
 
+import graphs
 import resnetc
+from graphs import Network, Place
 from resnetc.backends.torch import build_module, emit_source
 from resnetc.backends.torch.emitters import EMITTERS, REFUSED
 from resnetc.backends.torch.names import MODULE_ATTRIBUTES

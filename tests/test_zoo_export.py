@@ -7,12 +7,12 @@ from pathlib import Path
 import onnxruntime
 import pytest
 import torch
-from zoo import references
 
 import resnetc
 from resnetc import zoo
 from resnetc.backends.random_weights import random_weights
 from resnetc.backends.torch import blank_module
+from zoo import references
 
 
 def _first_of_each_file() -> list[str]:

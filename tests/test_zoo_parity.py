@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
-from zoo import references
 from zoo.parity import TOLERANCE, differences, load
 from zoo.torchvision import NOT_CONVOLUTIONAL
 from zoo.torchvision import REFERENCES as TORCHVISION
+
+from zoo import references
 
 ROOT = Path(__file__).parent.parent
 REFERENCES = references()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 
 import pytest
-from zoo import references, timm
 from zoo.parity import TOLERANCE, differences, load
 from zoo.reference import Reference
+
+from zoo import references, timm
 
 FAMILIES = ("res2net", "resnest", "resnet", "resnetv2", "senet", "sknet")
 NOT_EXPRESSIBLE = {
