@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from resnetc.train import checkpoint as checkpoints
 from resnetc.train.draws import Order
@@ -18,15 +18,13 @@ from resnetc.train.evaluation import Evaluation, evaluate_module
 from resnetc.train.feed import batches
 from resnetc.train.job import Job
 from resnetc.train.metrics import Metrics, Row
-from resnetc.train.mixing import mixed
 from resnetc.train.norms import measure_norms
-from resnetc.train.optimizer import set_lr
 from resnetc.train.options import TrainOptions
 from resnetc.train.processes import World
 from resnetc.train.progress import Reporter
-from resnetc.train.resizing import resized, size_at
 from resnetc.train.run_folder import RunFolder
 from resnetc.train.state import State, require_finite, snapshot
+from resnetc.train.step import Step, parallel_module
 from resnetc.train.stop import StoppedError, StopRequest
 
 _AGREE_EVERY = 10
@@ -55,7 +53,10 @@ class Trainer:
     def __post_init__(self) -> None:
         recipe, seed = self.job.recipe, self.options.seed
         self.order = Order(len(self.job.train.images), recipe.batch, seed, recipe.repeats)
-        self.parallel = self._parallel()
+        self.parallel = parallel_module(self.state.module, self.world, self.job.mode.device)
+        self.step = Step(
+            self.state, self.parallel, self.job.mode, recipe, seed, self.job.plan.iterations
+        )
         self._began = self.state.step, self.state.watch.total
 
     def train(self, stop: StopRequest) -> None:
@@ -119,48 +120,10 @@ class Trainer:
             workers=job.workers,
         )
 
-    def _parallel(self) -> nn.Module:
-        """The module whose backward pass averages gradients over all processes."""
-        if self.world.size == 1:
-            return self.state.module
-        device = self.job.mode.device
-        return nn.parallel.DistributedDataParallel(
-            self.state.module,
-            device_ids=[device] if device.type == "cuda" else None,
-            broadcast_buffers=False,
-            gradient_as_bucket_view=True,
-        )
-
     def _step(self, images: Tensor, labels: Tensor) -> None:
-        """One step. Nothing here waits for the device."""
-        state, mode, recipe = self.state, self.job.mode, self.job.recipe
-        set_lr(state.optimizer, state.schedule.lr(state.step))
-        warming = state.schedule.warming
-        images, targets = mixed(
-            self._in_size(images), labels, recipe.mix, self.options.seed, state.step
-        )
-        with mode.autocast():
-            given = self.parallel(mode.laid_out(images))
-        logits, *aux = given.values() if isinstance(given, dict) else (given,)
-        loss = whole = targets.loss(logits.float(), recipe.label_smoothing)
-        for each in aux:
-            whole = whole + recipe.aux_weight * targets.loss(each.float(), recipe.label_smoothing)
-        state.optimizer.zero_grad(set_to_none=True)
-        whole.backward()  # type: ignore[no-untyped-call]
-        state.optimizer.step()
-        state.sums.add(loss, logits, targets.main)
-        state.step += 1
-        if state.average is not None:
-            state.average.after_step(state.step, warming=warming)
-        state.judged = None
+        self.step(images, labels)
+        self.state.judged = None
         self._steps_in_lap += 1
-
-    def _in_size(self, images: Tensor) -> Tensor:
-        """The batch in the size that this step trains on."""
-        rule, size = self.job.recipe.resizing, (images.shape[-2], images.shape[-1])
-        if rule is None:
-            return images
-        return resized(images, size_at(rule, size, self.state.step, self.job.plan.iterations))
 
     # -------------------------------------------------------------------- between two steps
 
