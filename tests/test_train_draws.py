@@ -47,8 +47,10 @@ def test_the_mixer_is_splitmix64() -> None:
 def test_bits_are_the_hash_of_their_key(
     seed: int, epoch: int, index: int, slot: int, part: int
 ) -> None:
-    drawn = int(_samples(seed, (epoch, index)).bits(slot, part)) & _MASK
-    assert drawn == _bits(seed, epoch, index, slot, part)
+    alone = _samples(seed, (epoch, index)).bits(slot, part)
+    batch = _samples(seed, (epoch, index), (epoch, 0)).bits(slot, part)
+    for drawn in (alone[0], batch[0]):
+        assert int(drawn) & _MASK == _bits(seed, epoch, index, slot, part)
 
 
 def test_uniform_draws_fill_the_unit_interval_and_normal_ones_are_normal() -> None:

@@ -54,6 +54,17 @@ def test_the_random_crop_is_a_window_of_each_image() -> None:
     assert {left for _, left in places} == set(range(5))
 
 
+@pytest.mark.parametrize("shape", [(5, 3, 7, 9), (1, 1, 6, 5)])
+def test_the_host_and_a_device_cut_and_mirror_alike(shape: tuple[int, ...]) -> None:
+    images, samples = _noise(*shape), _samples(shape[0])
+    tops, lefts = samples.integers(2, 0), samples.integers(2, 1)
+    cut = transforms._windows(images, tops, lefts, 4)
+    assert torch.equal(cut, transforms._gathered(images, tops, lefts, 4))
+    mirrored = torch.arange(shape[0]) % 2 == 0
+    turned = transforms._turned(images, mirrored)
+    assert torch.equal(turned, transforms._turned_at_once(images, mirrored))
+
+
 def test_the_flip_mirrors_about_half_of_the_images_left_to_right() -> None:
     images = _noise(200, 1, 3, 4)
     flipped = apply([r.HorizontalFlip()], images, _samples(200), None)

@@ -19,6 +19,7 @@ from torch import Tensor
 _GOLDEN = 0x9E3779B97F4A7C15
 _FIRST = 0xBF58476D1CE4E5B9
 _SECOND = 0x94D049BB133111EB
+_WORD = 0xFFFFFFFFFFFFFFFF
 
 ORDER = -1
 """The slot of an epoch's order; transforms use 0 and up."""
@@ -30,7 +31,7 @@ STEP = -4
 
 def _signed(value: int) -> int:
     """The 64-bit pattern of an integer, as torch's int64 holds it."""
-    value &= 0xFFFFFFFFFFFFFFFF
+    value &= _WORD
     return value - (1 << 64) if value >> 63 else value
 
 
@@ -44,6 +45,13 @@ def _mix(bits: Tensor) -> Tensor:
     bits = (bits ^ _shifted(bits, 30)) * _signed(_FIRST)
     bits = (bits ^ _shifted(bits, 27)) * _signed(_SECOND)
     return bits ^ _shifted(bits, 31)
+
+
+def _mix_one(bits: int) -> int:
+    """`_mix` of one number."""
+    bits = ((bits ^ (bits >> 30)) * _FIRST) & _WORD
+    bits = ((bits ^ (bits >> 27)) * _SECOND) & _WORD
+    return bits ^ (bits >> 31)
 
 
 @dataclass(frozen=True)
@@ -65,11 +73,21 @@ class Samples:
 
     def bits(self, slot: int, part: int = 0) -> Tensor:
         """64 random bits per sample, as int64; different for every slot and part."""
+        if self.indices.numel() == 1 and self.indices.is_cpu:
+            return self._bits_of_one(slot * 64 + part)
         state = torch.full_like(self.indices, _signed(self.seed * _GOLDEN + 1))
         place = torch.full_like(self.indices, slot * 64 + part)
         for word in (self.epochs, self.indices, place):
             state = _mix(state + (word + 1) * _signed(_GOLDEN))
         return state
+
+    def _bits_of_one(self, place: int) -> Tensor:
+        """The same by Python's integers: a worker process prepares images one by one, and thirty
+        operations of torch on one number take as long as half a photograph's decoding."""
+        state = (self.seed * _GOLDEN + 1) & _WORD
+        for word in (int(self.epochs), int(self.indices), place):
+            state = _mix_one((state + (word + 1) * _GOLDEN) & _WORD)
+        return torch.full_like(self.indices, _signed(state))
 
     def uniform(self, slot: int, part: int = 0) -> Tensor:
         """Float64 in [0, 1), one per sample."""
@@ -91,7 +109,7 @@ class Samples:
 def step_random(seed: int, step: int) -> random.Random:
     """A generator of draws that all samples of a step share; the host's, so nothing waits."""
     key = Samples(seed, torch.tensor([step]), torch.tensor([0])).bits(STEP)
-    return random.Random(int(key) & 0xFFFFFFFFFFFFFFFF)
+    return random.Random(int(key) & _WORD)
 
 
 def permutation(samples: int, seed: int, epoch: int, slot: int = ORDER) -> Tensor:

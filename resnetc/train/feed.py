@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from resnetc.diagnostics import ResnetcError
 from resnetc.recipes import DivideStd, SubtractMean, SubtractPixelMean, Transform
@@ -191,7 +191,8 @@ def _stack(items: list[Any]) -> tuple[Tensor, Tensor] | ResnetcError:
         if isinstance(item, ResnetcError):
             return item
     images, labels = zip(*items, strict=True)
-    return torch.stack(images), torch.tensor(labels)
+    # torch's own collating stacks a worker's images right where the other process reads them.
+    return default_collate(list(images)), torch.tensor(labels)
 
 
 def _leave_signals_to_the_parent(worker: int) -> None:

@@ -7,6 +7,7 @@ of one, so there is one implementation of every transform, and one meaning.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,7 @@ from resnetc.recipes import (
     TrivialAugment,
 )
 from resnetc.train.draws import Samples
+from resnetc.train.timm_augment import augmented as timm_augmented
 
 Size = tuple[int, int]
 
@@ -73,7 +75,7 @@ class Statistics:
 
 def as_float(images: Tensor) -> Tensor:
     """Float32 in [0, 1] from uint8; floats pass through."""
-    return images if images.is_floating_point() else images.float() / 255.0
+    return images if images.is_floating_point() else images.float().div_(255.0)
 
 
 def apply(
@@ -106,11 +108,23 @@ def _resize_shorter(
 
 
 def _random_crop(t: RandomCrop, images: Tensor, samples: Samples, slot: int, _: Any) -> Tensor:
-    """A gather over the batch: no image is looked at on the host."""
     height, width = _roomy(images, t.size)
     tops = samples.integers(height - t.size + 1, slot, 0)
     lefts = samples.integers(width - t.size + 1, slot, 1)
-    window = torch.arange(t.size, device=images.device)
+    cut = _windows if images.is_cpu else _gathered
+    return cut(images, tops, lefts, t.size)
+
+
+def _windows(images: Tensor, tops: Tensor, lefts: Tensor, size: int) -> Tensor:
+    """A square of each image, copied row by row: on the host several times as fast as a gather."""
+    places = zip(images, tops.tolist(), lefts.tolist(), strict=True)
+    cuts = [image[:, top : top + size, left : left + size] for image, top, left in places]
+    return torch.stack(cuts)
+
+
+def _gathered(images: Tensor, tops: Tensor, lefts: Tensor, size: int) -> Tensor:
+    """The same as a gather over the batch: the host waits for no number of the device."""
+    window = torch.arange(size, device=images.device)
     rows = (tops[:, None] + window)[:, None, :, None]
     columns = (lefts[:, None] + window)[:, None, None, :]
     batch = torch.arange(images.shape[0], device=images.device)[:, None, None, None]
@@ -130,6 +144,17 @@ def _pad(t: Pad, images: Tensor, samples: Samples, slot: int, _: Any) -> Tensor:
 
 def _flip(t: HorizontalFlip, images: Tensor, samples: Samples, slot: int, _: Any) -> Tensor:
     mirrored = samples.uniform(slot) < t.p
+    return (_turned if images.is_cpu else _turned_at_once)(images, mirrored)
+
+
+def _turned(images: Tensor, mirrored: Tensor) -> Tensor:
+    """Only those that are mirrored are read backwards, which is what is dear on the host."""
+    each = zip(images, mirrored.tolist(), strict=True)
+    return torch.stack([image.flip(-1) if turn else image for image, turn in each])
+
+
+def _turned_at_once(images: Tensor, mirrored: Tensor) -> Tensor:
+    """The same without the host's waiting for the device."""
     return torch.where(mirrored[:, None, None, None], images.flip(-1), images)
 
 
@@ -200,6 +225,11 @@ def _random_resized_crop(
 
 
 def _rand_augment(t: RandAugment, images: Tensor, samples: Samples, slot: int, _: Any) -> Tensor:
+    if t.form == "timm":
+        draws = [random.Random(bits) for bits in samples.bits(slot).tolist()]
+        pairs = zip(images, draws, strict=True)
+        done = [timm_augmented(image, t.ops, t.magnitude, t.std, draw) for image, draw in pairs]
+        return torch.stack(done)
     return _one_by_one(v2.RandAugment(t.ops, t.magnitude), images, samples, slot)
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from resnetc.diagnostics import RunError
+from resnetc.train.datasets.decoding import decode
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,9 @@ class FileImages:
         """One image, uint8 [3, H, W]. Raises RunError that names a file that is no image."""
         path = self.paths[index]
         try:
-            with Image.open(path) as file:
-                pixels = np.array(file.convert("RGB"))
+            return decode(np.fromfile(path, dtype=np.uint8))
         except Exception as error:  # Pillow's readers may raise anything for a damaged file
             raise RunError(f"{path}: this image cannot be read: {error}") from error
-        return torch.from_numpy(pixels).permute(2, 0, 1)
 
     def part(self, indices: Tensor) -> FileImages:
         return FileImages(tuple(self.paths[i] for i in indices.tolist()), self.labels[indices])
