@@ -55,8 +55,19 @@ class _Verbs(click.Group):
 
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="resnetc")
-def app() -> None:
+@click.option(
+    "--budget",
+    type=click.IntRange(1, 100),
+    metavar="N",
+    help="Let files that you trust ask for N times the usual steps and layers.",
+)
+@click.pass_context
+def app(ctx: click.Context, budget: int | None) -> None:
     """Deep residual networks as source code."""
+    if budget is not None:
+        from resnetc.lang.budget import times
+
+        ctx.with_resource(times(budget))
 
 
 def main() -> NoReturn:

@@ -10,7 +10,7 @@ from resnetc.lang import syntax as s
 from resnetc.lang.evaluate import Env, Evaluator
 from resnetc.lang.mistake import Abandon, Mistake, Poisoned
 from resnetc.lang.observe import Observer, Row
-from resnetc.lang.record import MAX_NODES, Recorder, join
+from resnetc.lang.record import Recorder, join
 from resnetc.lang.replay import Replay, key_of
 from resnetc.lang.reuse import Labelled, Reuse
 from resnetc.lang.signatures import with_arguments
@@ -149,8 +149,9 @@ class Placer:
         count: int = self.evaluate.typed(repeat, env, int, "int")
         if count < 0:
             raise Mistake("E0310", f"cannot repeat {count} times", repeat.span)
-        if count > MAX_NODES:
-            message = f"{count:,} repeats; a network holds at most {MAX_NODES:,} layers"
+        most = self.record.most_nodes
+        if count > most:
+            message = f"{count:,} repeats; a network holds at most {most:,} layers"
             raise Abandon("E0601", message, repeat.span)
         return count
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from resnetc.diagnostics import Label, Span
-from resnetc.lang.budget import MAX_STEPS, OPEN, PLACE, Budget
+from resnetc.lang.budget import MORE, OPEN, PLACE, Budget
 from resnetc.lang.expectations import Expectation
 from resnetc.lang.mending import relabelled
 from resnetc.lang.mistake import Abandon, Mistake
@@ -21,9 +21,9 @@ from resnetc.lang.values import Tensor
 from resnetc.ops import Op, OpError
 from resnetc.shapes import TensorType
 
-MAX_NODES = 210_000
+MAX_NODES = 70_000
 """Layers and blocks together; ResNet-1202 has 4,809."""
-MAX_PARAMETERS = 320_000
+MAX_PARAMETERS = 110_000
 
 
 _T = TypeVar("_T")
@@ -124,6 +124,15 @@ class Recorder:
     _owners: dict[str, _Place] = field(default_factory=dict)
     _names: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def most_nodes(self) -> int:
+        """Layers and blocks that there may be together."""
+        return self.budget.times * MAX_NODES
+
+    @property
+    def _most_parameters(self) -> int:
+        return self.budget.times * MAX_PARAMETERS
+
     def open_block(self, parent: int | None, path: str, block: str, span: Span) -> int:
         """Record a block; returns its id."""
         self._spend(span, OPEN)
@@ -192,9 +201,9 @@ class Recorder:
     def has_room(self, owners: Mapping[str, object], names: Mapping[str, int], nodes: int) -> bool:
         """Whether paths and names are free, and the budget is not spent by so many nodes."""
         return (
-            len(self.ops) + len(self.blocks) + nodes < MAX_NODES
-            and self.budget.steps + nodes < MAX_STEPS
-            and len(self._owners) + len(owners) < MAX_PARAMETERS
+            len(self.ops) + len(self.blocks) + nodes < self.most_nodes
+            and self.budget.steps + nodes < self.budget.most_steps
+            and len(self._owners) + len(owners) < self._most_parameters
             and self._owners.keys().isdisjoint(owners)
             and self._names.keys().isdisjoint(names)
         )
@@ -213,8 +222,9 @@ class Recorder:
             if path in self._owners:
                 raise _owned_twice(path, self._owners[path], (span, opened))
             self._owners[path] = span, opened
-        if len(self._owners) > MAX_PARAMETERS:
-            raise Abandon("E0602", f"stopped at {MAX_PARAMETERS:,} parameters", span)
+        if len(self._owners) > self._most_parameters:
+            said = f"stopped at {self._most_parameters:,} parameters"
+            raise Abandon("E0602", said, span, help=MORE)
 
     def clash(self) -> Mistake | None:
         """What is wrong where a parameter has the path of a module that holds others."""
@@ -239,9 +249,10 @@ class Recorder:
 
     def _spend(self, span: Span, steps: int) -> None:
         self.budget.spend(span, steps)
-        if len(self.ops) + len(self.blocks) >= MAX_NODES:
+        if len(self.ops) + len(self.blocks) >= self.most_nodes:
             note = "the largest network of torchvision has under 2,000, ResNet-1202 has 4,809"
-            raise Abandon("E0601", f"stopped after {MAX_NODES:,} layers", span, notes=(note,))
+            said = f"stopped after {self.most_nodes:,} layers"
+            raise Abandon("E0601", said, span, notes=(note,), help=MORE)
 
 
 def _above(path: str) -> Iterator[str]:
