@@ -9,7 +9,6 @@ A graph is never changed. A pass reads one and builds the next through `GraphEdi
 from __future__ import annotations
 
 import hashlib
-import operator
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -82,6 +81,8 @@ class Graph:
     ) -> None:
         self.name = name
         self.left_out = left_out
+        self.verified: set[NodeId] = set()
+        """Nodes the verifier has found well formed, here or in the graph they were kept from."""
         self.outputs = dict(outputs)
         self.aux = dict(aux or {})
         self.scopes = tuple(scopes) or (Scope(0, None, "", name),)
@@ -93,7 +94,7 @@ class Graph:
     def _add(self, node: Node) -> None:
         if node.id in self._nodes:
             raise InternalError(f"two nodes have the id {node.id}")
-        for operand in dict.fromkeys(node.inputs):
+        for operand in node.inputs if len(node.inputs) < 2 else dict.fromkeys(node.inputs):
             if operand not in self._nodes:
                 raise InternalError(f"{node.name} reads {operand}, which is not before it")
             self._users[operand].append(node.id)
@@ -167,18 +168,33 @@ class Graph:
     @cached_property
     def hash(self) -> str:
         """Identity of the network: names, ops, attributes, operands, types; not text or spans."""
-        digest = hashlib.sha256()
         number = {node.id: i for i, node in enumerate(self)}
-        for node in self:
-            operands = [number[i] for i in node.inputs]
-            # Who shares a parameter is told by its path.
-            held = [(p.path, p.type, p.role, p.value) for p in node.parameters]
-            digest.update(repr((node.name, node.op, operands, node.type, held)).encode())
-        outputs = [(name, number[i]) for name, i in self.outputs.items()]
-        digest.update(repr(outputs).encode())
+        spelled = _Spelled()
+        told = [
+            f"({node.name!r}, {spelled[node.op]}, {[number[i] for i in node.inputs]}, "
+            f"{spelled[node.type]}, [{', '.join(map(spelled.parameter, node.parameters))}])"
+            for node in self
+        ]
+        told.append(repr([(name, number[i]) for name, i in self.outputs.items()]))
         if self.aux:
-            digest.update(repr([(name, number[i]) for name, i in self.aux.items()]).encode())
-        return digest.hexdigest()
+            told.append(repr([(name, number[i]) for name, i in self.aux.items()]))
+        return hashlib.sha256("".join(told).encode()).hexdigest()
+
+
+class _Spelled:
+    """The `repr` of ops, types and roles, which copies of a block share: each is spelled once."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[str, object]] = {}  # the object, for its id lives as long
+
+    def __getitem__(self, thing: object) -> str:
+        if (known := self._known.get(id(thing))) is None:
+            known = self._known[id(thing)] = repr(thing), thing
+        return known[0]
+
+    def parameter(self, held: Parameter) -> str:
+        """A parameter's path, type, role and value; who shares it is told by its path."""
+        return f"({held.path!r}, {self[held.type]}, {self[held.role]}, {held.value!r})"
 
 
 @dataclass
@@ -194,6 +210,8 @@ class GraphEditor:
     _nodes: dict[NodeId, Node] = field(default_factory=dict)
     _value: dict[NodeId, NodeId] = field(default_factory=dict)
     _aux: dict[str, NodeId] = field(default_factory=dict)
+    _moved: set[NodeId] = field(default_factory=set)
+    """Old nodes for which another value stands, or one of another type."""
     _next: int = 0
 
     def __post_init__(self) -> None:
@@ -210,27 +228,39 @@ class GraphEditor:
 
     def keep(self, node: Node) -> Node:
         """Carry a node over as it is; its type is inferred anew from its operands."""
-        inputs = tuple(self._value[operand] for operand in node.inputs)
-        operand_types = tuple(self._nodes[i].type for i in inputs)
-        if node is self.old[node.id] and inputs == node.inputs:
-            before = tuple(self.old[operand].type for operand in inputs)
-            if all(map(operator.is_, operand_types, before)):
-                return self._put(node, node)  # as nearly all nodes in nearly all passes
-        made = node.op.result(*operand_types)
+        if node is self.old[node.id] and self._moved.isdisjoint(node.inputs):
+            self._nodes[node.id] = node  # as nearly all nodes in nearly all passes
+            self._value[node.id] = node.id
+            return node
+        inputs = tuple([self._value[operand] for operand in node.inputs])
+        made = node.op.result(*[self._nodes[i].type for i in inputs])
         # One object for equal types: copies of a block are told by identity when verified.
         type_ = node.type if made == node.type else made
         return self._put(node, replace(node, inputs=inputs, type=type_))
 
-    def replace(self, node: Node, op: Op, parameters: tuple[Parameter, ...] | None = None) -> Node:
-        """Carry a node over with another op, and other parameters when given."""
+    def replace(
+        self,
+        node: Node,
+        op: Op,
+        parameters: tuple[Parameter, ...] | None = None,
+        at: Node | None = None,
+    ) -> Node:
+        """Carry a node over with another op, and other parameters when given; or in the place of
+        a later one, `at`, whose readers then read it."""
         self.changed = True
+        place = node if at is None else at
         held = node.parameters if parameters is None else parameters
-        return self.keep(replace(node, op=op, parameters=held))
+        inputs = tuple([self._value[operand] for operand in node.inputs])
+        made = op.result(*[self._nodes[i].type for i in inputs])
+        type_ = place.type if made == place.type else made
+        new = Node(place.id, node.name, op, inputs, type_, held, node.scope, node.span)
+        return self._put(place, new)
 
     def forward(self, node: Node, to: NodeId) -> None:
         """Let readers of `node` read what stands for the old node `to` instead."""
         self.changed = True
         self._value[node.id] = self._value[to]
+        self._moved.add(node.id)
 
     def insert_after(self, node: Node, op: Op, name: str) -> Node:
         """A new node behind what stands for `node`; later readers of `node` read it."""
@@ -292,6 +322,8 @@ class GraphEditor:
     def _put(self, old: Node, new: Node) -> Node:
         self._nodes[new.id] = new
         self._value[old.id] = new.id
+        if new.id != old.id or new.type is not self.old[old.id].type:
+            self._moved.add(old.id)
         return new
 
     def drop_aux(self) -> None:
@@ -309,4 +341,7 @@ class GraphEditor:
                 alive.update(node.inputs)
         kept = [n for n in self._nodes.values() if n.id in alive or n.op.name == "input"]
         self.changed = self.changed or len(kept) < len(self._nodes)
-        return Graph(self.old.name, kept, outputs, self.old.scopes, aux, self.old.left_out)
+        new = Graph(self.old.name, kept, outputs, self.old.scopes, aux, self.old.left_out)
+        known = self.old.verified
+        new.verified = {n.id for n in kept if n.id in known and n is self.old[n.id]}
+        return new

@@ -41,6 +41,10 @@ class Stored(Value):
 
     path: str
 
+    def __repr__(self) -> str:
+        # What a dataclass would say, without its guard against cycles: a graph's hash asks often.
+        return f"Stored(path={self.path!r})"
+
     def sources(self) -> Iterator[str]:
         yield self.path
 

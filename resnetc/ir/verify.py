@@ -39,14 +39,22 @@ def verify(graph: Graph, stage: Stage = Stage.SOURCE) -> None:
     """Raise InternalError unless the graph is well formed and legal in this stage.
 
     A user's mistake never gets here: `lang` has reported it. What fails here is a pass's bug.
+    A graph never changes, so its form is looked at once, and of the graph that a pass makes of it
+    only what is not as it was.
     """
+    if len(graph.verified) < len(graph):
+        _verify_form(graph)
+        graph.verified.update(node.id for node in graph)
+    _require_legal(graph, stage)
+
+
+def _verify_form(graph: Graph) -> None:
     names: set[str] = set()
     owners: dict[str, tuple[str, Parameter]] = {}
     seen: set[tuple[int, ...]] = set()
     for node in graph:
         # Copies of a block share their ops and types: the like of a node need not be looked at.
-        like = _identities(graph, node)
-        if like not in seen:
+        if node.id not in graph.verified and (like := _identities(graph, node)) not in seen:
             _verify_node(graph, node)
             _verify_element_types(graph, node)
             seen.add(like)
@@ -62,12 +70,9 @@ def verify(graph: Graph, stage: Stage = Stage.SOURCE) -> None:
             raise InternalError(f"output {name} is not in the graph")
     if both := graph.outputs.keys() & graph.aux.keys():
         raise InternalError(f"output {min(both)} is also an auxiliary one")
-    require_legal(graph, stage)
 
 
-def require_legal(graph: Graph, stage: Stage) -> None:
-    """Raise InternalError for an op that is not legal in this stage: all that there is to verify
-    of a graph that was well formed in another one and has not changed."""
+def _require_legal(graph: Graph, stage: Stage) -> None:
     for node in graph:
         if node.op.name in stage.value:
             raise InternalError(f"{node.name}: {node.op.name} is not legal in stage {stage.name}")
@@ -78,7 +83,8 @@ def require_legal(graph: Graph, stage: Stage) -> None:
 def _identities(graph: Graph, node: Node) -> tuple[int, ...]:
     """What a node is judged by: identities of its op, its type, its operands' and parameters'."""
     known = [id(node.op), id(node.type), len(node.inputs)]
-    known += [id(graph[operand].type) for operand in node.inputs]
+    for operand in node.inputs:
+        known.append(id(graph[operand].type))
     for parameter in node.parameters:
         known += id(parameter.type), id(parameter.role)
     return tuple(known)

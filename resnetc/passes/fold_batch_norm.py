@@ -6,7 +6,7 @@ is a convolution with scaled rows and another bias (Ioffe and Szegedy 2015, sect
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -37,39 +37,50 @@ class FoldBatchNorm(Pass):
 
     def run(self, graph: Graph) -> Graph:
         """The graph without batch norms."""
-        norms = _norms(graph)
+        convs = _folding(graph)
+        gone = {conv.id for conv in convs.values()}
         editor = GraphEditor(graph)
         biased: dict[int, Op] = {}  # copies of a block share their ops
         for node in graph:
-            if isinstance(node.op, _LINEAR) and node.id in norms:
-                if id(node.op) not in biased:
-                    biased[id(node.op)] = replace(node.op, bias=True)
-                editor.replace(node, biased[id(node.op)], _folded(node, norms[node.id]))
-            elif not isinstance(node.op, BatchNorm):
-                editor.keep(node)
-            elif norms.get(node.inputs[0]) is node:
-                editor.forward(node, node.inputs[0])
-            else:
+            if node.id in convs:
+                # In the norm's place: what reads the norm stays as it is.
+                conv = convs[node.id]
+                if id(conv.op) not in biased:
+                    biased[id(conv.op)] = replace(conv.op, bias=True)
+                editor.replace(conv, biased[id(conv.op)], _folded(conv, node), at=node)
+            elif isinstance(node.op, BatchNorm):
                 editor.replace(node, ChannelAffine(node.op.channels), _affine(node))
+            elif node.id not in gone:
+                editor.keep(node)
         new = editor.finish()
         return new if editor.changed else graph
 
 
-def _norms(graph: Graph) -> dict[NodeId, Node]:
-    """The norm that each convolution takes in. All uses of one weight take in the same, or none."""
+def _folding(graph: Graph) -> dict[NodeId, Node]:
+    """The convolution that takes each norm in, by the norm's id."""
     norms: dict[NodeId, Node] = {}
-    fates: dict[str, set[object]] = {}
-    convs = [node for node in graph if isinstance(node.op, _LINEAR)]
-    for conv in convs:
-        norm = _only_reader(graph, conv)
-        if norm is not None:
-            norms[conv.id] = norm
-        fate = None if norm is None else (norm.op, norm.parameters)
-        fates.setdefault(conv.parameters[0].path, set()).add(fate)
-    for conv in convs:
-        if len(fates[conv.parameters[0].path]) > 1:
-            norms.pop(conv.id, None)
-    return norms
+    uses: dict[str, list[Node]] = {}
+    for conv in graph:
+        if isinstance(conv.op, _LINEAR):
+            norm = _only_reader(graph, conv)
+            if norm is not None:
+                norms[conv.id] = norm
+            if conv.parameters[0].shared:
+                uses.setdefault(conv.parameters[0].path, []).append(conv)
+    for shared in uses.values():
+        if not _same_norm([norms.get(conv.id) for conv in shared]):
+            for conv in shared:
+                norms.pop(conv.id, None)
+    return {norm.id: graph[conv] for conv, norm in norms.items()}
+
+
+def _same_norm(norms: Sequence[Node | None]) -> bool:
+    """Whether all uses of one weight, which can be folded into once, take in the same norm."""
+    first, *others = norms
+    return first is not None and all(
+        norm is not None and (norm.op, norm.parameters) == (first.op, first.parameters)
+        for norm in others
+    )
 
 
 def _only_reader(graph: Graph, conv: Node) -> Node | None:
@@ -89,7 +100,7 @@ def _folded(conv: Node, norm: Node) -> tuple[Parameter, ...]:
     else:
         scaled = ScaledRows(weight.value, scale)
     return (
-        replace(weight, value=scaled),
+        Parameter(weight.path, weight.type, weight.role, scaled, weight.shared),
         Parameter(
             _sibling(weight.path, "bias"), norm.parameters[0].type, Role.BIAS, shift, weight.shared
         ),
@@ -97,20 +108,17 @@ def _folded(conv: Node, norm: Node) -> tuple[Parameter, ...]:
 
 
 def _affine(norm: Node) -> tuple[Parameter, ...]:
-    held = {p.role: p for p in norm.parameters}
+    gamma, beta, *_ = norm.parameters
     scale, shift = _norm_values(norm, None)
-    return (
-        replace(held[Role.SCALE], value=scale),
-        replace(held[Role.SHIFT], value=shift),
-    )
+    return replace(gamma, value=scale), replace(beta, value=shift)
 
 
 def _norm_values(norm: Node, bias: Value | None) -> tuple[NormScale, NormShift]:
     if not isinstance(norm.op, BatchNorm):
         raise InternalError(f"{norm.name} is no batch norm")
-    held = {p.role: p.value for p in norm.parameters}
-    scale = NormScale(held[Role.SCALE], held[Role.VARIANCE], norm.op.eps)
-    return scale, NormShift(held[Role.SHIFT], held[Role.MEAN], scale, bias)
+    gamma, beta, mean, variance, *_ = (parameter.value for parameter in norm.parameters)
+    scale = NormScale(gamma, variance, norm.op.eps)
+    return scale, NormShift(beta, mean, scale, bias)
 
 
 def _sibling(path: str, name: str) -> str:

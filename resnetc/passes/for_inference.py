@@ -10,10 +10,10 @@ from resnetc.ir import Graph, GraphEditor, Node
 from resnetc.ir.graph import NodeId
 from resnetc.ir.parameters import Standardized
 from resnetc.ir.verify import Stage
-from resnetc.ops import AdaptiveAvgPool, Concat, Dropout, DropPath, Identity, WsConv2d
+from resnetc.ops import AdaptiveAvgPool, Add, Concat, Dropout, DropPath, Identity, Mul, WsConv2d
 from resnetc.passes.base import Pass
 
-_MERGES = frozenset({"add", "mul", "concat"})
+_MERGES = (Add, Mul, Concat)
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,11 @@ class ForInference(Pass):
 
     name: ClassVar[str] = "for_inference"
     stages: ClassVar[Mapping[Stage, Stage]] = {Stage.SOURCE: Stage.INFERENCE}
+
+    def run(self, graph: Graph) -> Graph:
+        """The graph without what matters in training only; most nodes of most networks stay."""
+        touched = bool(graph.aux) or any(_changes(graph, node) for node in graph)
+        return super().run(graph) if touched else graph
 
     def visit(self, editor: GraphEditor, node: Node) -> None:
         if _does_nothing(editor.old, node):
@@ -47,6 +52,12 @@ class ForInference(Pass):
         editor.drop_aux()
 
 
+def _changes(graph: Graph, node: Node) -> bool:
+    if isinstance(node.op, Concat) and _parts(graph, node) != node.inputs:
+        return True
+    return isinstance(node.op, WsConv2d) or _does_nothing(graph, node)
+
+
 def _parts(graph: Graph, concat: Node) -> tuple[NodeId, ...]:
     """What a concat joins in the end, through concats that only it reads."""
     parts: list[NodeId] = []
@@ -61,7 +72,7 @@ def _parts(graph: Graph, concat: Node) -> tuple[NodeId, ...]:
 
 
 def _does_nothing(graph: Graph, node: Node) -> bool:
-    if node.op.name in _MERGES:
+    if isinstance(node.op, _MERGES):
         return len(node.inputs) == 1
     if isinstance(node.op, AdaptiveAvgPool):
         return node.op.to == graph[node.inputs[0]].type.shape[1:]
