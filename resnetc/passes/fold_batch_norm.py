@@ -46,7 +46,7 @@ class FoldBatchNorm(Pass):
                 # In the norm's place: what reads the norm stays as it is.
                 conv = convs[node.id]
                 if id(conv.op) not in biased:
-                    biased[id(conv.op)] = replace(conv.op, bias=True)
+                    biased[id(conv.op)] = _biased(conv)
                 editor.replace(conv, biased[id(conv.op)], _folded(conv, node), at=node)
             elif isinstance(node.op, BatchNorm):
                 editor.replace(node, ChannelAffine(node.op.channels), _affine(node))
@@ -88,6 +88,12 @@ def _only_reader(graph: Graph, conv: Node) -> Node | None:
     users = graph.users(conv.id)
     alone = len(users) == 1 and conv.id not in graph.outputs.values()
     return users[0] if alone and isinstance(users[0].op, BatchNorm) else None
+
+
+def _biased(conv: Node) -> Op:
+    if not isinstance(conv.op, _LINEAR):
+        raise InternalError(f"{conv.name} takes no norm in")
+    return replace(conv.op, bias=True)
 
 
 def _folded(conv: Node, norm: Node) -> tuple[Parameter, ...]:
