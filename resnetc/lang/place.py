@@ -260,17 +260,19 @@ class Placer:
         here = POISON if site.here is None else site.here
         inner = Env(layer.home, {"input": here, "here": here}, env.ambients)
         self.evaluate.bind(decl, bound, inner, call.span)
-        values = {param.name: inner.names[param.name] for param in decl.params}
-        key = key_of(decl, values, site.here, env.ambients)
+        door = site.here
         place = open_block(self.record, decl.name, component, site, call.span)
         what = f"in block `{decl.name}`"
         place.opened = Opened(what, call.name_span, layer.home, site.opened)
         with self._active(call, decl, site):
             if component is None or not self.replay.enabled:
                 self._run(decl.body, inner, place)
-            elif not self.replay.copied(key, place, self._sites[:-1]):
-                with self.replay.recording(key, env.ambients, place):
-                    self._run(decl.body, inner, place)
+            else:
+                values = {param.name: inner.names[param.name] for param in decl.params}
+                key = key_of(decl, values, door, env.ambients)
+                if not self.replay.copied(key, place, self._sites[:-1]):
+                    with self.replay.recording(key, env.ambients, place):
+                        self._run(decl.body, inner, place)
         site.here = place.here
 
     @contextlib.contextmanager
