@@ -15,13 +15,17 @@ from resnetc.lang.values import show
 from resnetc.recipes import (
     DATA_SETS,
     WORDS,
+    AdamW,
+    BinaryCrossEntropy,
     Condition,
     Cosine,
+    CrossEntropy,
     Cutmix,
     DataSet,
     Ema,
     HeNormal,
     HorizontalFlip,
+    Lamb,
     Mixup,
     Pad,
     Plateau,
@@ -125,7 +129,8 @@ def test_fields(folder: Folder, fields: str, expected: dict[str, object]) -> Non
 def test_every_word_takes_its_record_s_fields(folder: Folder) -> None:
     """Each record is written with all its fields, by name, in the place it belongs."""
     places = {
-        "optimizer": [Sgd],
+        "optimizer": [Sgd, AdamW, Lamb],
+        "loss": [CrossEntropy, BinaryCrossEntropy],
         "init": [HeNormal],
         "schedule": [Step, Plateau, Warmup, Cosine],
         "mix": [Mixup, Cutmix],

@@ -29,10 +29,10 @@ from resnetc.recipes import (
 )
 from resnetc.train.optimizer import (
     CaffeSGD,
-    load_momentum,
+    load_state,
     make_optimizer,
-    momentum_by_path,
     set_lr,
+    state_by_path,
 )
 from resnetc.train.options import TrainOptions
 from resnetc.train.plan import choose_recipe, make_plan
@@ -204,11 +204,11 @@ def test_velocities_are_saved_by_path(form: Any, net: Network) -> None:
     for p in one.parameters():
         p.grad = torch.randn_like(p)
     first.step()
-    saved = momentum_by_path(one, first)
+    saved = state_by_path(one, first)
     assert set(saved) == {name for name, _ in one.named_parameters()}
     second = make_optimizer(two, net.graph, Sgd(form=form))
     two.load_state_dict(one.state_dict())
-    load_momentum(two, second, saved)
+    load_state(two, second, saved)
     for optimizer, module in ((first, one), (second, two)):
         for p in module.parameters():
             p.grad = torch.ones_like(p)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 
 @dataclass(frozen=True)
@@ -96,11 +96,18 @@ class PcaColor:
 
 @dataclass(frozen=True)
 class RandAugment:
-    """`ops` random operations of one magnitude, of 31 levels (Cubuk et al., arXiv 1909.13719)."""
+    """`ops` random operations of one magnitude (Cubuk et al., arXiv 1909.13719).
+
+    `form="torchvision"` has 31 levels and does each operation. `form="timm"` has 11, from 0 to 10,
+    does each with probability one half, draws its level from N(`magnitude`, `std`), and its
+    operations all grow stronger with the level (Wightman et al., arXiv 2110.00476, appendix).
+    """
 
     word: ClassVar[str] = "rand_augment"
     ops: int = 2
     magnitude: int = 9
+    std: float = 0.0
+    form: Literal["torchvision", "timm"] = "torchvision"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What may stand in a recipe's `optimizer`, `schedule`, `ema` and `resizing`."""
+"""What may stand in a recipe's `optimizer`, `loss`, `schedule`, `ema` and `resizing`."""
 
 from __future__ import annotations
 
@@ -23,6 +23,74 @@ class Sgd:
     form: Literal["caffe", "torch"] = "caffe"
     decay_norm: bool = True
     decay_bias: bool = True
+
+
+@dataclass(frozen=True)
+class AdamW:
+    """Adam with weight decay beside the gradient (Loshchilov and Hutter, arXiv 1711.05101).
+
+    Each step first shrinks the weights by `lr * weight_decay` of themselves. Defaults are torch's.
+    """
+
+    word: ClassVar[str] = "adamw"
+    lr: float = 1e-3
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    weight_decay: float = 0.01
+    decay_norm: bool = True
+    decay_bias: bool = True
+
+
+@dataclass(frozen=True)
+class Lamb:
+    """Adam's step, its length made the rate times the weights' own (You et al., arXiv 1904.00962).
+
+    The step of a parameter is its Adam step plus `weight_decay` times the parameter, scaled to the
+    parameter's L2 norm, times the rate. Parameters that do not decay take Adam's plain step, and
+    before all this the gradients of the network are shortened to a joint L2 norm of `clip_norm`:
+    both as in timm's and NVIDIA's LAMB, whose defaults these are. In You et al. every parameter is
+    scaled and nothing is clipped.
+    """
+
+    word: ClassVar[str] = "lamb"
+    lr: float = 1e-3
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-6
+    weight_decay: float = 0.01
+    clip_norm: float | None = 1.0
+    decay_norm: bool = True
+    decay_bias: bool = True
+
+
+Optimizer = Sgd | AdamW | Lamb
+
+# ---------------------------------------------------------------------------------------- losses
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """The cross entropy of the softmax: an image is of one class, or a blend of two."""
+
+    word: ClassVar[str] = "cross_entropy"
+
+
+@dataclass(frozen=True)
+class BinaryCrossEntropy:
+    """Each class a question of its own: the mean over classes of binary cross entropies.
+
+    Beyer et al., arXiv 2006.07159, and Wightman et al., arXiv 2110.00476. With a `threshold`, an
+    image blended of two is wholly of each class that has a larger share in it.
+    """
+
+    word: ClassVar[str] = "bce"
+    threshold: float | None = None
+
+
+Loss = CrossEntropy | BinaryCrossEntropy
+
+# -------------------------------------------------------------------------------------- schedules
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,14 @@ from resnetc.recipes.augmentation import (
     TrivialAugment,
 )
 from resnetc.recipes.optimization import (
+    AdamW,
+    BinaryCrossEntropy,
     Cosine,
+    CrossEntropy,
     Ema,
+    Lamb,
+    Loss,
+    Optimizer,
     Plateau,
     Progressive,
     Schedule,
@@ -60,6 +66,7 @@ DATA_SETS = ("digits", "fashion_mnist", "cifar10", "cifar100", "imagenet", "fold
 
 
 _CAFFE = Sgd()
+_CROSS_ENTROPY = CrossEntropy()
 
 
 @dataclass(frozen=True)
@@ -89,8 +96,9 @@ class Recipe:
     batch: int = 128
     iterations: int | None = None
     epochs: int | None = None
-    optimizer: Sgd = _CAFFE
+    optimizer: Optimizer = _CAFFE
     schedule: tuple[Schedule, ...] = ()
+    loss: Loss = _CROSS_ENTROPY
     label_smoothing: float = 0.0
     ema: Ema | None = None
     init: HeNormal = HeNormal()
@@ -121,6 +129,10 @@ WORDS: dict[str, type] = {
         Cutmix,
         Progressive,
         Sgd,
+        AdamW,
+        Lamb,
+        CrossEntropy,
+        BinaryCrossEntropy,
         Step,
         Plateau,
         Warmup,

@@ -1,8 +1,8 @@
 """Checkpoints: folders of safetensors and JSON, whole or absent. No pickle.
 
 `checkpoints/step-00000400/` holds `weights.safetensors` (by parameter path),
-`optimizer.safetensors` (velocities by parameter path), `rng.safetensors` (torch's generators, one
-per process), `ema.safetensors` where the recipe averages weights, and
+`optimizer.safetensors` (velocities or moments by parameter path), `rng.safetensors` (torch's
+generators, one per process), `ema.safetensors` where the recipe averages weights, and
 `state.json`: where the run stood, and the SHA-256 of the other files and of
 itself, so that damage is noticed.
 """

@@ -7,11 +7,14 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from resnetc.recipes import Cutmix, Mix, Mixup
+from resnetc.recipes import BinaryCrossEntropy, CrossEntropy, Cutmix, Loss, Mix, Mixup
 from resnetc.train.draws import step_random
+
+_CROSS_ENTROPY = CrossEntropy()
 
 
 @dataclass(frozen=True)
@@ -22,17 +25,33 @@ class Targets:
     others: Tensor
     share: float = 1.0
 
-    def loss(self, logits: Tensor, smoothing: float = 0.0) -> Tensor:
-        """Mean cross entropy of float32 logits [B, classes] with the blended labels.
+    def loss(self, logits: Tensor, smoothing: float = 0.0, rule: Loss = _CROSS_ENTROPY) -> Tensor:
+        """Mean loss of float32 logits [B, classes] with the blended labels.
 
         Cross entropy is linear in the label, so a blend's is the blend of two. `smoothing` of
         each label is spread evenly over all classes (Szegedy et al. 2015b, section 7).
         """
+        if isinstance(rule, BinaryCrossEntropy):
+            wanted = self.spread(logits.shape[1], smoothing, rule.threshold)
+            return F.binary_cross_entropy_with_logits(logits, wanted)
         loss = F.cross_entropy(logits, self.labels, label_smoothing=smoothing)
         if self.share == 1.0:
             return loss
         other = F.cross_entropy(logits, self.others, label_smoothing=smoothing)
         return self.share * loss + (1.0 - self.share) * other
+
+    def spread(self, classes: int, smoothing: float, threshold: float | None) -> Tensor:
+        """What each class should answer: float32 [B, classes] in [0, 1].
+
+        The shares in the image; with a threshold, 1 where the share is above it and 0 elsewhere.
+        Smoothing comes after it.
+        """
+        numbers = torch.arange(classes, device=self.labels.device)
+        one, other = ((t[:, None] == numbers).float() for t in (self.labels, self.others))
+        shares = self.share * one + (1.0 - self.share) * other
+        if threshold is not None:
+            shares = (shares > threshold).float()
+        return shares * (1.0 - smoothing) + smoothing / classes
 
     @property
     def main(self) -> Tensor:

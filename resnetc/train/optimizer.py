@@ -1,4 +1,4 @@
-"""SGD with momentum, in the form the paper's authors ran (Caffe) and in torch's."""
+"""The optimizers of recipes: SGD in the form the paper's authors ran (Caffe), and others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from resnetc.diagnostics import InternalError
 from resnetc.ir import Graph
 from resnetc.ops import Role
-from resnetc.recipes import Sgd
+from resnetc.recipes import Lamb, Optimizer, Sgd
+from resnetc.train.lamb import LAMB
 
 
 class CaffeSGD(torch.optim.Optimizer):
@@ -19,7 +20,7 @@ class CaffeSGD(torch.optim.Optimizer):
 
     The rate is inside the velocity, so that after a drop of the rate the old, larger velocity
     decays instead of shrinking at once (Caffe's solver; torch's SGD multiplies at the end).
-    Parameters without a gradient are left alone.
+    Gradients are used up; parameters without one are left alone.
     """
 
     def __init__(
@@ -43,10 +44,12 @@ class CaffeSGD(torch.optim.Optimizer):
     def _update(self, params: list[Tensor], group: dict[str, Any]) -> None:
         velocities = [self._velocity(p) for p in params]
         gradients: list[Tensor] = [p.grad for p in params if p.grad is not None]
-        torch._foreach_mul_(velocities, group["momentum"])
         if group["weight_decay"]:
-            torch._foreach_add_(velocities, params, alpha=group["lr"] * group["weight_decay"])
-        torch._foreach_add_(velocities, gradients, alpha=group["lr"])
+            torch._foreach_add_(gradients, params, alpha=group["weight_decay"])
+        # By a factor, not as `alpha`: the rate may be a number that the device alone knows.
+        torch._foreach_mul_(gradients, group["lr"])
+        torch._foreach_mul_(velocities, group["momentum"])
+        torch._foreach_add_(velocities, gradients)
         torch._foreach_sub_(params, velocities)
 
     def _velocity(self, parameter: Tensor) -> Tensor:
@@ -57,7 +60,7 @@ class CaffeSGD(torch.optim.Optimizer):
         return buffer
 
 
-def make_optimizer(module: nn.Module, graph: Graph, recipe: Sgd) -> torch.optim.Optimizer:
+def make_optimizer(module: nn.Module, graph: Graph, recipe: Optimizer) -> torch.optim.Optimizer:
     """The optimizer a recipe asks for; which parameters decay is told by their roles."""
     decays: list[Tensor] = []
     spared: list[Tensor] = []
@@ -69,13 +72,24 @@ def make_optimizer(module: nn.Module, graph: Graph, recipe: Sgd) -> torch.optim.
         {"params": decays, "weight_decay": recipe.weight_decay},
         {"params": spared, "weight_decay": 0.0},
     ]
-    groups = [group for group in groups if group["params"]]
-    if recipe.form == "caffe":
-        return CaffeSGD(groups, lr=recipe.lr, momentum=recipe.momentum)
-    return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, foreach=True)
+    return _made([group for group in groups if group["params"]], recipe)
 
 
-def _decays(role: Role, recipe: Sgd) -> bool:
+def _made(groups: list[dict[str, Any]], recipe: Optimizer) -> torch.optim.Optimizer:
+    """The optimizer over these groups of parameters."""
+    if isinstance(recipe, Sgd):
+        if recipe.form == "caffe":
+            return CaffeSGD(groups, lr=recipe.lr, momentum=recipe.momentum)
+        return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, fused=True)
+    betas = recipe.beta1, recipe.beta2
+    if isinstance(recipe, Lamb):
+        return LAMB(groups, recipe.lr, betas, recipe.eps, clip_norm=recipe.clip_norm)
+    # With its count of steps on the device, a step can be captured in a CUDA graph.
+    on_gpu = groups[0]["params"][0].device.type == "cuda"
+    return torch.optim.AdamW(groups, recipe.lr, betas, recipe.eps, foreach=True, capturable=on_gpu)
+
+
+def _decays(role: Role, recipe: Optimizer) -> bool:
     if role in (Role.SCALE, Role.SHIFT):
         return recipe.decay_norm
     return recipe.decay_bias if role is Role.BIAS else True
@@ -84,20 +98,42 @@ def _decays(role: Role, recipe: Sgd) -> bool:
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
     """Set the rate of every group."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(lr)
+        else:
+            group["lr"] = lr
 
 
-def momentum_by_path(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The velocities, named by their parameters' paths."""
-    held = ((path, optimizer.state.get(p, {})) for path, p in module.named_parameters())
-    return {path: s["momentum_buffer"] for path, s in held if s.get("momentum_buffer") is not None}
+def rate_on(optimizer: torch.optim.Optimizer, device: torch.device) -> None:
+    """Keep the rate on a device, where a step that is replayed finds it."""
+    for group in optimizer.param_groups:
+        group["lr"] = torch.tensor(float(group["lr"]), device=device)
 
 
-def load_momentum(
-    module: nn.Module, optimizer: torch.optim.Optimizer, velocities: Mapping[str, Tensor]
+_VELOCITY = "momentum_buffer"
+"""What is kept under the parameter's path alone; the rest of an optimizer's state is kept as
+`exp_avg/PATH`, and no path holds a slash."""
+
+
+def state_by_path(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimizer's velocities, moments and counts, named by their parameters' paths."""
+    return {
+        path if name == _VELOCITY else f"{name}/{path}": tensor
+        for path, parameter in module.named_parameters()
+        for name, tensor in optimizer.state.get(parameter, {}).items()
+        if isinstance(tensor, Tensor)
+    }
+
+
+def load_state(
+    module: nn.Module, optimizer: torch.optim.Optimizer, kept: Mapping[str, Tensor]
 ) -> None:
-    """Put back what `momentum_by_path` gave."""
-    for path, parameter in module.named_parameters():
-        if path in velocities:
-            buffer = torch.empty_like(parameter).copy_(velocities[path])
-            optimizer.state[parameter]["momentum_buffer"] = buffer
+    """Put back what `state_by_path` gave."""
+    parameters = dict(module.named_parameters())
+    for key, tensor in kept.items():
+        name, _, path = key.rpartition("/")
+        parameter = parameters[path]
+        # A moment lies in memory as its parameter does; a count has a shape of its own.
+        like = parameter if tensor.shape == parameter.shape else tensor
+        held = torch.empty_like(like, dtype=tensor.dtype, device=parameter.device)
+        optimizer.state[parameter][name or _VELOCITY] = held.copy_(tensor)

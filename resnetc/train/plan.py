@@ -8,7 +8,20 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from resnetc.diagnostics import UsageError, suggest
-from resnetc.recipes import PRESETS, Recipe, Schedule, Step, Warmup, default_recipe
+from resnetc.recipes import (
+    PRESETS,
+    BinaryCrossEntropy,
+    Lamb,
+    Optimizer,
+    RandAugment,
+    Recipe,
+    Schedule,
+    Sgd,
+    Step,
+    Transform,
+    Warmup,
+    default_recipe,
+)
 from resnetc.train.options import TrainOptions
 from resnetc.train.overrides import apply_override, overridden_field
 
@@ -147,15 +160,52 @@ def _check(recipe: Recipe, options: TrainOptions) -> None:
     for name, value in positive.items():
         if value is not None and value < 1:
             raise UsageError(f"{name} is {value}; it must be at least 1")
-    if not (math.isfinite(recipe.optimizer.lr) and recipe.optimizer.lr > 0):
-        raise UsageError(f"lr is {recipe.optimizer.lr}; it must be above 0")
-    if not 0 <= recipe.optimizer.momentum < 1:
-        raise UsageError(f"momentum is {recipe.optimizer.momentum}; it must lie in [0, 1)")
+    _check_optimizer(recipe.optimizer)
     if not 0 <= recipe.aux_weight < math.inf:
         raise UsageError(f"aux_weight is {recipe.aux_weight}; it must not be negative")
     _check_options_of_training(recipe)
+    _check_augment((*recipe.augment, *recipe.evaluate))
     if options.seed < 0:
         raise UsageError(f"seed is {options.seed}; it must not be negative")
+
+
+def _check_optimizer(optimizer: Optimizer) -> None:
+    """Raise UsageError for numbers with which nothing is learnt."""
+    above_zero = {"lr": optimizer.lr}
+    shares: dict[str, float] = {}
+    if isinstance(optimizer, Sgd):
+        shares["momentum"] = optimizer.momentum
+    else:
+        above_zero["eps"] = optimizer.eps
+        shares |= {"beta1": optimizer.beta1, "beta2": optimizer.beta2}
+    if isinstance(optimizer, Lamb) and optimizer.clip_norm is not None:
+        above_zero["clip_norm"] = optimizer.clip_norm
+    for name, value in above_zero.items():
+        if not 0 < value < math.inf:
+            raise UsageError(f"{name} is {value}; it must be above 0")
+    for name, value in shares.items():
+        if not 0 <= value < 1:
+            raise UsageError(f"{name} is {value}; it must lie in [0, 1)")
+    if not 0 <= optimizer.weight_decay < math.inf:
+        raise UsageError(f"weight_decay is {optimizer.weight_decay}; it must not be negative")
+
+
+def _check_augment(transforms: Sequence[Transform]) -> None:
+    """Raise UsageError for operations that no table lists."""
+    for t in transforms:
+        if isinstance(t, RandAugment):
+            most = 10 if t.form == "timm" else 30
+            if not 0 <= t.magnitude <= most:
+                raise UsageError(
+                    f"rand_augment's magnitude is {t.magnitude}; in {t.form}'s form it lies in "
+                    f"[0, {most}]"
+                )
+            if t.ops < 1:
+                raise UsageError(f"rand_augment's ops is {t.ops}; it must be at least 1")
+            if t.std and t.form != "timm":
+                raise UsageError("rand_augment's std is part of timm's form: give form=\"timm\"")
+            if not 0 <= t.std < math.inf:
+                raise UsageError(f"rand_augment's std is {t.std}; it must not be negative")
 
 
 def _check_options_of_training(recipe: Recipe) -> None:
@@ -173,6 +223,8 @@ def _check_options_of_training(recipe: Recipe) -> None:
         raise UsageError(f"precise_norm is {recipe.precise_norm}; it must not be negative")
     if not 0 <= recipe.label_smoothing < 1:
         raise UsageError(f"label_smoothing is {recipe.label_smoothing}; it must lie in [0, 1)")
+    if isinstance(recipe.loss, BinaryCrossEntropy) and not 0 <= (recipe.loss.threshold or 0) < 1:
+        raise UsageError(f"bce's threshold is {recipe.loss.threshold}; it must lie in [0, 1)")
     if recipe.ema and not 0 <= recipe.ema.decay < 1:
         raise UsageError(f"ema's decay is {recipe.ema.decay}; it must lie in [0, 1)")
     for mix in recipe.mix:

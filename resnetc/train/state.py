@@ -17,7 +17,7 @@ from resnetc.train.checkpoint import Checkpoint
 from resnetc.train.evaluation import Evaluation
 from resnetc.train.job import Job
 from resnetc.train.norms import group_norms
-from resnetc.train.optimizer import load_momentum, make_optimizer, momentum_by_path
+from resnetc.train.optimizer import load_state, make_optimizer, state_by_path
 from resnetc.train.processes import World
 from resnetc.train.schedule import Schedule
 
@@ -129,16 +129,16 @@ def snapshot(state: State, world: World, device: torch.device, extra: dict[str, 
         "seconds": state.watch.total,
         **extra,
     }
-    velocities = momentum_by_path(state.module, state.optimizer)
+    moments = state_by_path(state.module, state.optimizer)
     average = state.average.tensors if state.average else {}
-    return Checkpoint(dict(state.module.state_dict()), velocities, rng, facts, average)
+    return Checkpoint(dict(state.module.state_dict()), moments, rng, facts, average)
 
 
 def restore(state: State, checkpoint: Checkpoint, rank: int, device: torch.device) -> None:
     """Put a checkpoint into a fresh state."""
     facts = checkpoint.state
     state.module.load_state_dict(checkpoint.weights)
-    load_momentum(state.module, state.optimizer, checkpoint.optimizer)
+    load_state(state.module, state.optimizer, checkpoint.optimizer)
     if state.average is not None:
         state.average.load(checkpoint.ema)
     state.schedule.restore(facts["schedule"])

@@ -62,9 +62,10 @@ class Step:
         with self.mode.autocast():
             given = self.parallel(images)
         logits, *aux = given.values() if isinstance(given, dict) else (given,)
-        loss = whole = targets.loss(logits.float(), recipe.label_smoothing)
+        loss = whole = targets.loss(logits.float(), recipe.label_smoothing, recipe.loss)
         for each in aux:
-            whole = whole + recipe.aux_weight * targets.loss(each.float(), recipe.label_smoothing)
+            other = targets.loss(each.float(), recipe.label_smoothing, recipe.loss)
+            whole = whole + recipe.aux_weight * other
         whole.backward()  # type: ignore[no-untyped-call]
         self.state.sums.add(loss, logits, targets.main)
 
