@@ -54,6 +54,13 @@ def _mix_one(bits: int) -> int:
     return bits ^ (bits >> 31)
 
 
+def _sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor on a device; on its way to a GPU it lies in memory that needs no waiting for."""
+    if device.type == "cuda" and tensor.is_cpu:
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
+
+
 @dataclass(frozen=True)
 class Samples:
     """Which samples a batch holds: int64 tensors of epochs and indices, equally long.
@@ -69,7 +76,8 @@ class Samples:
         return len(self.indices)
 
     def to(self, device: torch.device) -> Samples:
-        return Samples(self.seed, self.epochs.to(device), self.indices.to(device))
+        """The same on a device. The host does not wait for the copy."""
+        return Samples(self.seed, _sent(self.epochs, device), _sent(self.indices, device))
 
     def bits(self, slot: int, part: int = 0) -> Tensor:
         """64 random bits per sample, as int64; different for every slot and part."""

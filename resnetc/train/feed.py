@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
-from resnetc.diagnostics import ResnetcError
+from resnetc.diagnostics import InternalError, ResnetcError
 from resnetc.recipes import DivideStd, SubtractMean, SubtractPixelMean, Transform
 from resnetc.train.adapt import Adaptation, adaptation, fitted
 from resnetc.train.datasets import Images, TensorImages
@@ -70,6 +70,22 @@ class View:
         if isinstance(images, TensorImages) and not self.alone and _fits(images):
             images = TensorImages(images.pixels.to(device), images.labels.to(device))
         return replace(self, images=images, statistics=statistics)
+
+
+def lies_on(seen: View, device: torch.device) -> bool:
+    """Whether batches are made on a device, of images that lie there, by numbers of samples."""
+    images = seen.images
+    return isinstance(images, TensorImages) and not seen.alone and images.pixels.device == device
+
+
+def gathered(seen: View, samples: Samples) -> tuple[Tensor, Tensor]:
+    """The network's input and labels, as `batches` gives them, of samples on the device where the
+    images lie. Nothing but the device is needed."""
+    images = seen.images
+    if not isinstance(images, TensorImages):
+        raise InternalError("these images are read one by one")
+    pixels, labels = images.pixels[samples.indices], images.labels[samples.indices]
+    return seen.finish(seen.adapt(pixels), samples), labels
 
 
 def _fits(images: TensorImages) -> bool:
@@ -137,8 +153,8 @@ def _prepared(
             yield samples, *got
         return
     for samples in plan:
-        here = samples.indices.to(seen.images.pixels.device)
-        yield samples, seen.adapt(seen.images.pixels[here]), seen.images.labels[here]
+        here = samples.to(seen.images.pixels.device)
+        yield here, seen.adapt(seen.images.pixels[here.indices]), seen.images.labels[here.indices]
 
 
 def _loader(seen: View, plan: Sequence[Samples], workers: Workers) -> DataLoader[Any]:
@@ -150,7 +166,7 @@ def _loader(seen: View, plan: Sequence[Samples], workers: Workers) -> DataLoader
         num_workers=workers.count,
         pin_memory=workers.pinned,
         collate_fn=_stack,
-        worker_init_fn=_leave_signals_to_the_parent,
+        worker_init_fn=leave_signals_to_the_parent,
         prefetch_factor=4 if workers.count else None,
         # From torch's own it would take a draw at every start, and dropout draw others after.
         generator=torch.Generator(),
@@ -195,7 +211,7 @@ def _stack(items: list[Any]) -> tuple[Tensor, Tensor] | ResnetcError:
     return default_collate(list(images)), torch.tensor(labels)
 
 
-def _leave_signals_to_the_parent(worker: int) -> None:
+def leave_signals_to_the_parent(worker: int) -> None:
     """Ctrl-C reaches every process of the terminal; only the parent acts on it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -186,10 +187,16 @@ def _divide_std(t: DivideStd, images: Tensor, samples: Samples, slot: int, s: St
     return as_float(images) / s.std[:, None, None]
 
 
+@cache
+def _pca(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Eigenvalues and eigenvectors, float64; brought to a device once, as that is waited for."""
+    values = torch.tensor(PCA_EIGENVALUES, dtype=torch.float64, device=device)
+    return values, torch.tensor(PCA_EIGENVECTORS, dtype=torch.float64, device=device)
+
+
 def _pca_color(t: PcaColor, images: Tensor, samples: Samples, slot: int, _: Any) -> Tensor:
     """Adds `vectors @ (weights * values)` to every pixel of an image."""
-    values = torch.tensor(PCA_EIGENVALUES, dtype=torch.float64, device=images.device)
-    vectors = torch.tensor(PCA_EIGENVECTORS, dtype=torch.float64, device=images.device)
+    values, vectors = _pca(images.device)
     weights = samples.normal(slot, 3) * t.std
     shift = (weights * values) @ vectors.T
     return as_float(images) + shift.float()[:, :, None, None]
