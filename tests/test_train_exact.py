@@ -311,7 +311,7 @@ def test_the_average_is_a_loop_over_the_weights() -> None:
         with torch.no_grad():
             for tensor in state.values():
                 tensor.add_(torch.randn_like(tensor) if tensor.is_floating_point() else 1)
-        average.after_step(step, warming=step <= 2)
+        average.take(average.due(step, warming=step <= 2))
         if step == 2:
             expected = {name: t.double().clone() for name, t in state.items()}
         elif step % 2 == 0:

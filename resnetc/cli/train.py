@@ -55,6 +55,18 @@ _WORST = 5
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint, if there is one.")
 @click.option("--channels-last", is_flag=True, help="Keep images and weights channels last.")
 @click.option("--deterministic", is_flag=True, help="Bit-identical weights, also after a resume.")
+@click.option(
+    "--accumulate",
+    type=int,
+    metavar="N",
+    help="Let each process's share of a batch through the network in N parts.  [1]",
+)
+@click.option("--compile", is_flag=True, help="Compile the network's repeated blocks.")
+@click.option(
+    "--cuda-graph/--no-cuda-graph",
+    default=None,
+    help="Record a whole step and replay it.  [where possible]",
+)
 @click.option("--workers", type=int, help="Processes that read image files.")
 @click.option("--threads", type=int, help="CPU threads that compute.")
 @click.option("--log-every", type=int, metavar="N", help="Iterations between two readings.")
@@ -95,6 +107,8 @@ _DECIDED = {
     "seed": "--seed",
     "channels_last": "--channels-last",
     "deterministic": "--deterministic",
+    "accumulate": "--accumulate",
+    "compile": "--compile",
 }
 """What a lock file decides, and the flags that would say otherwise."""
 

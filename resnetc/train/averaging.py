@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from resnetc.recipes import Ema
+
+Due = Literal["nothing", "copy", "blend"]
+"""What an average does after a step."""
 
 
 class Average:
@@ -26,15 +30,22 @@ class Average:
         self._means = [pair for pair in pairs if pair[0].is_floating_point()]
         self._counters = [pair for pair in pairs if not pair[0].is_floating_point()]
 
-    @torch.no_grad()
-    def after_step(self, step: int, *, warming: bool) -> None:
-        """Told that step `step`, from 1, is done; in a warm-up the average is a copy."""
+    def due(self, step: int, *, warming: bool) -> Due:
+        """What follows step `step`, from 1; in a warm-up the average is a copy."""
         if step % self._rule.every:
+            return "nothing"
+        return "copy" if warming else "blend"
+
+    @torch.no_grad()
+    def take(self, due: Due) -> None:
+        """Do what is due, on the device."""
+        if due == "nothing":
             return
-        copied = [*self._means, *self._counters] if warming else self._counters
-        for ours, theirs in copied:
-            ours.copy_(theirs)
-        if not warming:
+        copied = [*self._means, *self._counters] if due == "copy" else self._counters
+        if copied:
+            ours, theirs = zip(*copied, strict=True)
+            torch._foreach_copy_(ours, theirs)
+        if due == "blend":
             averages, weights = zip(*self._means, strict=True)
             torch._foreach_lerp_(averages, weights, 1.0 - self._rule.decay)
 

@@ -95,7 +95,7 @@ def prepare(
     net = bind_classes(net, data)
     train, judge, kind = split(data, asked.data)
     plan = make_plan(recipe, options, len(train))
-    world.share(plan.recipe.batch)
+    require_parts(world.share(plan.recipe.batch), options.parts)
     require_sizes(net, plan, wanted)
     workers = Workers(_worker_count(options, world), pinned=device.type == "cuda")
     evaluate = plan.recipe.evaluate
@@ -125,6 +125,17 @@ def require_sizes(net: Network, plan: Plan, wanted: tuple[int, ...]) -> None:
         require_size(net.graph, size_at(plan.recipe.resizing, size, 0, plan.iterations))
 
 
+def require_parts(share: int, parts: int) -> None:
+    """Raise UsageError unless a process's share of a batch can be cut into so many equal parts."""
+    if parts < 1:
+        raise UsageError(f"accumulate is {parts}; it must be at least 1")
+    if share % parts:
+        raise UsageError(
+            f"{share} images in each process cannot be accumulated in {parts} equal parts; choose "
+            f"a multiple of {parts} for each process with --batch"
+        )
+
+
 def identity(job: Job, options: TrainOptions, world: World) -> dict[str, Any]:
     """What makes two runs the same run; a checkpoint carries it."""
     recipe = {k: v for k, v in record(job.recipe).items() if k != "data"}
@@ -137,6 +148,8 @@ def identity(job: Job, options: TrainOptions, world: World) -> dict[str, Any]:
         "world_size": world.size,
         "device": describe_device(job.mode.device),
         "channels_last": options.channels_last,
+        "accumulate": options.parts,
+        "compile": options.compile,
         "deterministic": options.deterministic,
         "about": {"graph": _describe(job.net), "data": f"{job.data.name} ({job.data.where})"},
     }

@@ -21,7 +21,10 @@ class TrainOptions:
     and of CPU threads that compute. `log_every` and `checkpoint_every` are in iterations; None is
     for two hundred readings a run, at most a hundred iterations apart, and for a checkpoint at
     every evaluation. The newest `keep` checkpoints and the best are kept. `replays` is the lock of
-    a run that is to be had once more: its recipe is taken as it stands there.
+    a run that is to be had once more: its recipe is taken as it stands there. `accumulate` is in how
+    many parts a process's share of a batch goes through the network, `compile` whether its repeated
+    blocks are compiled, `cuda_graph` whether a whole step is recorded as a CUDA graph: None is for
+    where that is possible.
     """
 
     data: str | None = None
@@ -38,6 +41,9 @@ class TrainOptions:
     resume: bool = False
     channels_last: bool = False
     deterministic: bool = False
+    accumulate: int | None = None
+    compile: bool = False
+    cuda_graph: bool | None = None
     workers: int | None = None
     threads: int | None = None
     log_every: int | None = None
@@ -45,3 +51,8 @@ class TrainOptions:
     keep: int = 3
     progress: bool = True
     replays: Mapping[str, Any] | None = None
+
+    @property
+    def parts(self) -> int:
+        """Parts that a process's share of a batch is accumulated in."""
+        return 1 if self.accumulate is None else self.accumulate

@@ -33,6 +33,8 @@ def replay(lock_file: Path, options: TrainOptions) -> tuple[Network, TrainOption
             seed=lock["seed"],
             channels_last=lock["channels_last"],
             deterministic=lock["deterministic"],
+            accumulate=lock.get("accumulate", 1),
+            compile=lock.get("compile", False),
             threads=options.threads or lock.get("threads"),
             log_every=options.log_every or lock["log_every"],
             replays=lock,

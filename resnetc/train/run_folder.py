@@ -150,8 +150,11 @@ _SHOULD_AGREE = {
     "device": "device",
     "channels_last": "memory layout",
     "deterministic": "deterministic mode",
+    "accumulate": "parts that a batch is accumulated in",
+    "compile": "compiled blocks",
 }
-
+_EARLIER = {"accumulate": 1, "compile": False}
+"""What runs did that could not be told otherwise."""
 
 GONE_ON = "the checkpoint is of another run and cannot be gone on from"
 _ANOTHER_OUT = "give the same request again, or start a new run with another --out"
@@ -178,7 +181,7 @@ def compare(
     if changes:
         raise UsageError("\n  ".join([f"{trouble}:", *changes]) + f"\n{advice}")
     for key, what in _SHOULD_AGREE.items():
-        if before.get(key) != now[key]:
+        if before.get(key, _EARLIER.get(key)) != now[key]:
             warn(f"{what}: {before.get(key)} then, {now[key]} now; the last bits may differ")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,16 +25,16 @@ from resnetc.train.schedule import Schedule
 
 @dataclass
 class Sums:
-    """Of the training images since the last reading; loss and right answers stay on the device."""
+    """Of the training images since the last reading; all three stay on the device."""
 
     loss: Tensor
     right: Tensor
-    images: int = 0
+    images: Tensor
 
     @classmethod
     def on(cls, device: torch.device) -> Sums:
         loss = torch.zeros((), dtype=torch.float64, device=device)
-        return cls(loss, torch.zeros((), dtype=torch.int64, device=device))
+        return cls(loss, *(torch.zeros_like(loss, dtype=torch.int64) for _ in range(2)))
 
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
         """Count a batch: its mean loss, its outputs, the labels that are right."""
@@ -43,13 +44,12 @@ class Sums:
 
     def numbers(self) -> Tensor:
         """Loss, right answers and images as float64 [3] on the device."""
-        images = torch.full_like(self.loss, self.images)
-        return torch.stack([self.loss, self.right.double(), images])
+        return torch.stack([self.loss, self.right.double(), self.images.double()])
 
     def set(self, loss: float, right: float, images: float) -> None:
         self.loss.fill_(loss)
         self.right.fill_(int(right))
-        self.images = int(images)
+        self.images.fill_(int(images))
 
 
 class Stopwatch:
@@ -92,6 +92,17 @@ class State:
     train_error: float | None = None
     judged: Evaluation | None = None
     watch: Stopwatch = field(default_factory=Stopwatch)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that a step changes on the device: the tensors themselves, each by a name."""
+        parts: dict[str, Mapping[str, Tensor]] = {
+            "parameters": dict(self.module.named_parameters()),
+            "buffers": dict(self.module.named_buffers()),
+            "optimizer": state_by_path(self.module, self.optimizer),
+            "average": self.average.tensors if self.average else {},
+            "sums": vars(self.sums),
+        }
+        return {f"{part}/{name}": t for part, held in parts.items() for name, t in held.items()}
 
 
 def initial_state(job: Job, seed: int, rank: int) -> State:

@@ -16,7 +16,8 @@ from resnetc.train import checkpoint as checkpoints
 from resnetc.train.draws import Order
 from resnetc.train.evaluation import Evaluation, evaluate_module
 from resnetc.train.feed import batches
-from resnetc.train.job import Job
+from resnetc.train.graphs import CudaGraphs, RecordedStep, obstacle
+from resnetc.train.job import Job, input_shape
 from resnetc.train.metrics import Metrics, Row
 from resnetc.train.norms import measure_norms
 from resnetc.train.options import TrainOptions
@@ -26,6 +27,7 @@ from resnetc.train.run_folder import RunFolder
 from resnetc.train.state import State, require_finite, snapshot
 from resnetc.train.step import Step, parallel_module
 from resnetc.train.stop import StoppedError, StopRequest
+from resnetc.train.transforms import size_made
 
 _AGREE_EVERY = 10
 """Steps between two times at which several processes ask each other whether to stop."""
@@ -55,8 +57,16 @@ class Trainer:
         self.order = Order(len(self.job.train.images), recipe.batch, seed, recipe.repeats)
         self.parallel = parallel_module(self.state.module, self.world, self.job.mode.device)
         self.step = Step(
-            self.state, self.parallel, self.job.mode, recipe, seed, self.job.plan.iterations
+            self.state,
+            self.parallel,
+            self.job.mode,
+            recipe,
+            size_made(recipe.augment, input_shape(self.job.net)),
+            seed,
+            self.job.plan.iterations,
+            self.options.parts,
         )
+        self.recorded = self._recorded()
         self._began = self.state.step, self.state.watch.total
 
     def train(self, stop: StopRequest) -> None:
@@ -65,16 +75,44 @@ class Trainer:
         Raises RunError when the training diverges; when asked to stop, StoppedError, for Ctrl-C
         KeyboardInterrupt. Whole checkpoints stay behind.
         """
-        job, world, state = self.job, self.world, self.state
-        steps = self.order.steps(state.step, job.plan.iterations, world.rank, world.size)
         self.parallel.train()
-        state.watch.run()
-        for images, labels in batches(job.train, steps, job.mode.device, job.workers):
-            self._step(images, labels)
+        self.state.watch.run()
+        for _ in self._steps():
+            self.state.judged = None
+            self._steps_in_lap += 1
             self._at_boundary()
             if self._must_stop(stop):
                 self._leave(stop)
-        state.watch.pause()
+        self.state.watch.pause()
+
+    def _steps(self) -> Iterator[None]:
+        """Takes the steps that are left, one each time it is asked."""
+        job, world = self.job, self.world
+        steps = self.order.steps(self.state.step, job.plan.iterations, world.rank, world.size)
+        if self.recorded is None:
+            for images, labels in batches(job.train, steps, job.mode.device, job.workers):
+                self._step(images, labels)
+                yield
+        else:
+            for samples in steps:
+                self.recorded(samples)
+                yield
+
+    def _step(self, images: Tensor, labels: Tensor) -> None:
+        self.step(images, labels)
+
+    def _recorded(self) -> RecordedStep | None:
+        """The step as a CUDA graph, where it can be one and nobody said no. Where it cannot, those
+        who could expect it are told why."""
+        job, wanted, note = self.job, self.options.cuda_graph, self.reporter.note
+        if wanted is False:
+            return None
+        against = obstacle(job, self.world)
+        if against is None:
+            return RecordedStep(self.step, job.train, CudaGraphs(job.mode.device), note)
+        if wanted or job.mode.device.type == "cuda":
+            note(f"no CUDA graph: {against}")
+        return None
 
     def evaluate(self, kind: str) -> Evaluation:
         """Judge the network as it is, or its average, by the "val" or the "test" images."""
@@ -119,11 +157,6 @@ class Trainer:
             world=self.world,
             workers=job.workers,
         )
-
-    def _step(self, images: Tensor, labels: Tensor) -> None:
-        self.step(images, labels)
-        self.state.judged = None
-        self._steps_in_lap += 1
 
     # -------------------------------------------------------------------- between two steps
 
