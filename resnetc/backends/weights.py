@@ -28,6 +28,10 @@ CHECKPOINT_AVERAGE = "ema.safetensors"
 METADATA = "resnetc"
 """The key in a .safetensors file's metadata under which JSON says where the weights are from."""
 _LISTED = 5
+_GROUP = 8 << 20
+"""Bytes of arrays that are hashed in one go, at least; it is a part of what the hash is."""
+_LARGE = 1 << 20
+"""Bytes from which on an array is not copied to be hashed."""
 
 
 class Arrays(Mapping[str, "np.ndarray"]):
@@ -203,27 +207,53 @@ def fit_weights(graph: Graph, weights: Mapping[str, Any]) -> Arrays:
 
 def weights_hash(graph: Graph, weights: Mapping[str, np.ndarray]) -> str:
     """Identity of the arrays a graph uses: names, shapes, element types and bytes."""
-    return combine_digests(array_digest(path, weights[path]) for path in hashed_paths(graph))
+    return combine_digests(
+        group_digest((path, weights[path]) for path in group) for group in hashed_groups(graph)
+    )
 
 
-def hashed_paths(graph: Graph) -> list[str]:
+def hashed_groups(graph: Graph) -> list[list[str]]:
     """The parameters that make up the identity of a graph's weights, in its order: all that
-    inference reads."""
-    return [p.path for p in graph.parameters.values() if p.role is not Role.COUNTER]
+    inference reads. A group of them, of some megabytes, is hashed in one go."""
+    groups: list[list[str]] = []
+    sizes: dict[int, int] = {}  # by the type's identity: types are few
+    room = 0
+    for parameter in graph.parameters.values():
+        if parameter.role is Role.COUNTER:
+            continue
+        if room <= 0:
+            groups.append([])
+            room = _GROUP
+        type_ = parameter.type
+        room -= sizes.get(id(type_)) or sizes.setdefault(id(type_), type_.bytes)
+        groups[-1].append(parameter.path)
+    return groups
 
 
-def array_digest(path: str, array: np.ndarray) -> str:
-    """Identity of one array under its name."""
+def group_digest(arrays: Iterable[tuple[str, np.ndarray]]) -> str:
+    """Identity of some arrays under their names, in this order.
+
+    Small ones are joined first: hashing is quick and leaves Python's lock, calling it is not.
+    """
     import numpy as np
 
-    plain = np.ascontiguousarray(array)
-    digest = hashlib.sha256(f"{path} {plain.shape} {plain.dtype.name}\n".encode())
-    digest.update(plain.reshape(-1).view(np.uint8).data)
+    digest = hashlib.sha256()
+    small: list[bytes | memoryview] = []
+    for path, array in arrays:
+        plain = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+        small.append(f"{path} {array.shape} {array.dtype}\n".encode())
+        if plain.nbytes < _LARGE:
+            small.append(plain)
+        else:
+            digest.update(b"".join(small))
+            small.clear()
+            digest.update(plain)
+    digest.update(b"".join(small))
     return digest.hexdigest()
 
 
 def combine_digests(digests: Iterable[str]) -> str:
-    """Identity of several arrays in a row."""
+    """Identity of several groups of arrays in a row."""
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 

@@ -94,7 +94,7 @@ class NormShift(Value):
 
     beta: Value
     mean: Value
-    scale: NormScale
+    scale: Value
     bias: Value | None = None
 
     def sources(self) -> Iterator[str]:
@@ -212,13 +212,17 @@ class Parameter:
 
         Raises RunError when finite weights give a number that the element type cannot hold.
         """
+        return self.rounded(self.value, weights)
+
+    def rounded(self, value: Value, weights: Weights) -> np.ndarray:
+        """The same from another value, which gives what the parameter's own does."""
         import numpy as np
 
         # What overflows is looked at below; what is not a number to begin with is passed on.
         with np.errstate(over="ignore", invalid="ignore"):
-            exact = self.value.evaluate(weights)
+            exact = value.evaluate(weights)
             array = np.asarray(exact, numpy_dtype(self.type.dtype), order="C")
-        if array.dtype.kind in "iu":
+        if array.dtype.kind in "iu" or (array is exact and isinstance(self.value, Stored)):
             return array
         if not np.isfinite(array).all() and self._sources_are_finite(weights):
             largest = float(np.abs(exact).max())

@@ -54,7 +54,7 @@ def _verify_form(graph: Graph) -> None:
     seen: set[tuple[int, ...]] = set()
     for node in graph:
         # Copies of a block share their ops and types: the like of a node need not be looked at.
-        if node.id not in graph.verified and (like := _identities(graph, node)) not in seen:
+        if node.id not in graph.verified and (like := likeness(graph, node)) not in seen:
             _verify_node(graph, node)
             _verify_element_types(graph, node)
             seen.add(like)
@@ -80,8 +80,11 @@ def _require_legal(graph: Graph, stage: Stage) -> None:
         raise InternalError(f"{min(graph.aux)} is of training only: not legal in {stage.name}")
 
 
-def _identities(graph: Graph, node: Node) -> tuple[int, ...]:
-    """What a node is judged by: identities of its op, its type, its operands' and parameters'."""
+def likeness(graph: Graph, node: Node) -> tuple[int, ...]:
+    """What a node is judged by: identities of its op, its type, its operands' and parameters'.
+
+    Nodes of a graph that are equal in this are copies of one another but for names and values.
+    """
     known = [id(node.op), id(node.type), len(node.inputs)]
     for operand in node.inputs:
         known.append(id(graph[operand].type))

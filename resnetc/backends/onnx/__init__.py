@@ -6,16 +6,15 @@ model_bytes(net.graph, weights, OnnxOptions(precision="fp16"))
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resnetc.backends.hashed import HashedArrays
-from resnetc.backends.onnx.files import write_external, write_inline
+from resnetc.backends.onnx.files import model_in_memory, write_external, write_inline
 from resnetc.backends.onnx.model import PRODUCER, build_skeleton, lowered_skeleton
 from resnetc.backends.onnx.options import OnnxOptions
-from resnetc.backends.onnx.wire import MESSAGE_LIMIT, WireModel
+from resnetc.backends.onnx.stream import MESSAGE_LIMIT, StreamedModel
 from resnetc.backends.weights import fit_weights
 from resnetc.diagnostics import UsageError
 from resnetc.ir import Graph
@@ -46,14 +45,14 @@ def write_onnx(
     chosen = options or OnnxOptions()
     held = fit_weights(graph, weights)
     skeleton = build_skeleton(graph, chosen, provenance)
-    model = WireModel(skeleton)
+    model = StreamedModel(skeleton)
     external = model.size > MESSAGE_LIMIT if chosen.external is None else chosen.external
     if not external:
         _require_one_message(model)
-    with HashedArrays(held) as arrays:
+    with HashedArrays(graph, held) as arrays:
 
         def late() -> dict[str, str]:
-            return {f"{PRODUCER}.weights_hash": arrays.digest(graph)}
+            return {f"{PRODUCER}.weights_hash": arrays.digest()}
 
         if external:
             return path, write_external(path, skeleton, arrays, late)
@@ -69,11 +68,9 @@ def model_bytes(
 ) -> bytes:
     """The same file, weights inside, as bytes. Raises as :func:`write_onnx` does."""
     chosen = options or OnnxOptions()
-    model = WireModel(build_skeleton(graph, chosen, provenance))
+    model = StreamedModel(build_skeleton(graph, chosen, provenance))
     _require_one_message(model)
-    buffer = io.BytesIO()
-    model.write(buffer, fit_weights(graph, weights))
-    return buffer.getvalue()
+    return model_in_memory(model, fit_weights(graph, weights))
 
 
 def lowered_bytes(
@@ -84,14 +81,12 @@ def lowered_bytes(
     `weights` are those of the network it was made from; of the options, the batch and the opset
     are taken.
     """
-    model = WireModel(lowered_skeleton(lowered, options or OnnxOptions(), {}))
+    model = StreamedModel(lowered_skeleton(lowered, options or OnnxOptions(), {}))
     _require_one_message(model)
-    buffer = io.BytesIO()
-    model.write(buffer, weights)
-    return buffer.getvalue()
+    return model_in_memory(model, weights)
 
 
-def _require_one_message(model: WireModel) -> None:
+def _require_one_message(model: StreamedModel) -> None:
     if model.size > MESSAGE_LIMIT:
         raise UsageError(
             f"with its weights inside the model takes {model.size / 1e9:.1f} GB, and an ONNX file "

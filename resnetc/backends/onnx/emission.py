@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from onnx import AttributeProto, NodeProto, TensorProto, TypeProto, ValueInfoProto, helper
+from onnx import NodeProto, TensorProto, ValueInfoProto, helper
 
 from resnetc.backends.onnx.options import DEFAULT_OPSET
+from resnetc.backends.onnx.wire import Wire
 from resnetc.diagnostics import InternalError
 from resnetc.ir import Graph, Node, NodeId, Parameter
 from resnetc.ir.parameters import numpy_dtype
@@ -47,22 +48,37 @@ class Initializer:
         return self.parameter.type.bytes
 
 
+class EmittedNode(NamedTuple):
+    """A node's message, the part of it that says what it does, and its tensors by name."""
+
+    content: bytes
+    kind: bytes
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
 @dataclass
 class Emission:
-    """The growing ONNX graph. Tensors are called like the nodes that give them."""
+    """The growing ONNX graph. Tensors are called like the nodes that give them.
+
+    `nodes` are messages as bytes, ready to be written, and `groups` the same by the graph node they
+    were emitted for; `constants` are few and small, and so are objects.
+    """
 
     graph: Graph
     batch: int | None = None
     opset: int = DEFAULT_OPSET
-    nodes: list[NodeProto] = field(default_factory=list)
+    nodes: list[EmittedNode] = field(default_factory=list)
+    groups: list[tuple[Node, list[EmittedNode]]] = field(default_factory=list)
     initializers: list[Initializer] = field(default_factory=list)
     constants: list[TensorProto] = field(default_factory=list)
     tensors: dict[NodeId, str] = field(default_factory=dict)
+    _wire: Wire = field(default_factory=Wire)
     _held: dict[str, Initializer] = field(default_factory=dict)
     _floats: dict[str, str] = field(default_factory=dict)
     _taken: set[str] = field(default_factory=set)
-    _attributes: dict[tuple[str, type, Any], AttributeProto] = field(default_factory=dict)
-    _types: dict[TensorType, TypeProto] = field(default_factory=dict)
+    _kinds: dict[tuple[Any, ...], bytes] = field(default_factory=dict)
+    _types: dict[int, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._taken = {*self.graph.parameters, *self.graph.outputs}
@@ -83,39 +99,35 @@ class Emission:
 
     def add(self, kind: str, node: Node, inputs: Sequence[str], **attributes: Any) -> None:
         """The ONNX node that gives the graph node's tensor, and takes its name."""
-        self._put(kind, inputs, self.tensors[node.id], node.name, attributes)
+        self.put(kind, inputs, (self.tensors[node.id],), node.name, **attributes)
 
     def step(
         self, kind: str, node: Node, label: str, inputs: Sequence[str], **attributes: Any
     ) -> str:
         """An ONNX node on the way to a graph node's tensor; returns its output's name."""
         name = self._fresh(f"{node.name}.{label}")
-        self._put(kind, inputs, name, name, attributes)
+        self.put(kind, inputs, (name,), name, **attributes)
         return name
 
-    def _put(
-        self,
-        kind: str,
-        inputs: Sequence[str],
-        output: str,
-        name: str,
-        attributes: Mapping[str, Any],
+    def put(
+        self, kind: str, inputs: Sequence[str], outputs: Sequence[str], name: str, **attributes: Any
     ) -> None:
-        """What `helper.make_node` makes; but each attribute is made once, for few are different."""
-        held = [
-            self._attribute(key, value)
-            for key, value in sorted(attributes.items())
-            if value is not None
-        ]
-        self.nodes.append(
-            NodeProto(op_type=kind, input=inputs, output=[output], name=name, attribute=held)
-        )
+        """An ONNX node, all of it told."""
+        rest = self._kind(kind, attributes)
+        content = self._wire.node(inputs, outputs, name, rest)
+        self.nodes.append(EmittedNode(content, rest, tuple(inputs), tuple(outputs)))
 
-    def _attribute(self, key: str, value: Any) -> AttributeProto:
-        told = key, type(value), tuple(value) if isinstance(value, list) else value
-        if told not in self._attributes:
-            self._attributes[told] = helper.make_attribute(key, value)
-        return self._attributes[told]
+    def _kind(self, kind: str, attributes: Mapping[str, Any]) -> bytes:
+        """The bytes of an op and its attributes: few are different."""
+        told = (kind, *[(key, type(value), value) for key, value in attributes.items()])
+        if told not in self._kinds:
+            made = [
+                helper.make_attribute(key, value)
+                for key, value in sorted(attributes.items())
+                if value is not None
+            ]
+            self._kinds[told] = NodeProto(op_type=kind, attribute=made).SerializeToString()
+        return self._kinds[told]
 
     def parameters(self, node: Node, count: int | None = None) -> list[str]:
         """Names of a node's (first) parameters, which become initializers."""
@@ -141,7 +153,7 @@ class Emission:
         )
         name = self._floats[parameter.path] = self._fresh(f"{parameter.path}.dequantized")
         inputs = [self._initializer(stored, dims), self._initializer(scales, rows.shape)]
-        self.nodes.append(helper.make_node("DequantizeLinear", inputs, [name], name, axis=0))
+        self.put("DequantizeLinear", inputs, [name], name, axis=0)
         return name
 
     def _initializer(self, parameter: Parameter, dims: tuple[int, ...]) -> str:
@@ -181,12 +193,14 @@ class Emission:
         self.constants.append(helper.make_tensor(name, element, type.shape, data, raw=True))
         return name
 
-    def value_info(self, name: str, type: TensorType) -> ValueInfoProto:
-        """A tensor's name and type. Types are few: each is made once."""
-        if type not in self._types:
+    def value_info(self, name: str, type: TensorType) -> bytes:
+        """The name and type of one of the graph's tensors as a ValueInfoProto. Types are few: each
+        is made once."""
+        if id(type) not in self._types:
             dims = [BATCH if self.batch is None else self.batch, *type.shape]
-            self._types[type] = helper.make_tensor_type_proto(ELEMENT_TYPES[type.dtype], dims)
-        return ValueInfoProto(name=name, type=self._types[type])
+            made = helper.make_tensor_type_proto(ELEMENT_TYPES[type.dtype], dims)
+            self._types[id(type)] = ValueInfoProto(type=made).SerializeToString()
+        return self._wire.value(name, self._types[id(type)])
 
 
 Emitter = Callable[[Emission, Node], None]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from onnx import helper
-
 from resnetc.backends.base import complete_table
 from resnetc.backends.onnx.emission import Emission, Emitter, plain
 from resnetc.backends.onnx.emitters import (
@@ -79,10 +77,13 @@ def emit(graph: Graph, batch: int | None, opset: int = DEFAULT_OPSET) -> Emissio
             continue
         if type(node.op) not in EMITTERS:
             raise InternalError(f"{node.name}: {REFUSED[type(node.op)]}")
+        before = len(emission.nodes)
         EMITTERS[type(node.op)](emission, node)
+        emission.groups.append((node, emission.nodes[before:]))
     for name, node_id in graph.outputs.items():
         if (tensor := emission.tensors[node_id]) != name:
-            emission.nodes.append(helper.make_node("Identity", [tensor], [name], name))
+            emission.put("Identity", [tensor], [name], name)
+            emission.groups.append((graph[node_id], emission.nodes[-1:]))
     return emission
 
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from resnetc.atomic import replacing
+from resnetc.backends.backlog import Backlog
 from resnetc.backends.onnx.model import Skeleton
-from resnetc.backends.onnx.wire import Place, WireModel, metadata_bytes, write_array
+from resnetc.backends.onnx.stream import PORTION, Place, StreamedModel, evaluated
+from resnetc.backends.onnx.wire import metadata_bytes
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    Weights = Mapping[str, np.ndarray]
+    from resnetc.backends.onnx.stream import Piece, Weights
 
 Late = Callable[[], Mapping[str, str]]
 """Facts for the metadata that are known once all arrays have been read."""
@@ -22,12 +24,21 @@ INLINE_BELOW = 1024
 """Bytes. Smaller arrays stay in the model's file: shape inference reads axes and pads there."""
 ALIGNMENT = 4096
 """The page size, so that a runtime can map each array (onnx.proto, `external_data`)."""
+_PIECES = 1000
+"""Pieces that are written in one call; POSIX demands no more than 16, Linux takes 1,024."""
 
 
-def write_inline(path: Path, model: WireModel, weights: Weights, late: Late) -> None:
+def model_in_memory(model: StreamedModel, weights: Weights) -> bytes:
+    """The bytes of a file that holds everything."""
+    buffer = io.BytesIO()
+    buffer.writelines(model.pieces(evaluated(model.inline, weights)))
+    return buffer.getvalue()
+
+
+def write_inline(path: Path, model: StreamedModel, weights: Weights, late: Late) -> None:
     """Write one file that holds everything, and what is known once all arrays are read."""
     with replacing(path) as file:
-        model.write(file, weights)
+        _write(file, model.pieces(evaluated(model.inline, weights)))
         file.write(metadata_bytes(late()))
 
 
@@ -41,10 +52,16 @@ def write_external(path: Path, skeleton: Skeleton, weights: Weights, late: Late)
     """
     plain = path.with_name(f"{path.name}.data")
     data = _unused_data_file(path) if plain.exists() else plain
-    _write_pair(path, data, skeleton, weights, late)
+    small = _write_data(data, skeleton, weights)
+    try:
+        _write_model(path, skeleton, data.name, small, late)
+    except BaseException:
+        if not (path.exists() and data.name.encode() in path.read_bytes()):
+            data.unlink()
+        raise
     if data != plain:
         if _give_name(data, plain):
-            _write_model(path, skeleton, weights, place_arrays(skeleton, plain.name), late)
+            _write_model(path, skeleton, plain.name, small, late)
             data = plain
         else:
             plain.unlink()
@@ -60,34 +77,64 @@ def place_arrays(skeleton: Skeleton, file: str) -> dict[str, Place]:
     end = 0
     for each in skeleton.initializers:
         if each.bytes >= INLINE_BELOW:
-            offset = -(-end // ALIGNMENT) * ALIGNMENT
+            offset = end + -end % ALIGNMENT
             places[each.parameter.path] = Place(file, offset, each.bytes)
             end = offset + each.bytes
     return places
 
 
-def _write_pair(path: Path, data: Path, skeleton: Skeleton, weights: Weights, late: Late) -> None:
-    """Write a data file that nothing refers to yet, then the model that does."""
-    places = place_arrays(skeleton, data.name)
+def _write_data(data: Path, skeleton: Skeleton, weights: Weights) -> list[memoryview]:
+    """Write the data file, which no model refers to yet; returns the arrays that are not in it."""
+    small: list[memoryview] = []
+
+    def pieces() -> Iterator[Piece]:
+        end = 0
+        for array in evaluated(skeleton.initializers, weights):
+            if array.nbytes < INLINE_BELOW:
+                small.append(array)
+                continue
+            yield bytes(-end % ALIGNMENT)
+            yield array
+            end += -end % ALIGNMENT + array.nbytes
+
     with replacing(data) as file:
-        for each in skeleton.initializers:
-            if (place := places.get(each.parameter.path)) is not None:
-                file.seek(place.offset)
-                write_array(file, each, weights)
-    try:
-        _write_model(path, skeleton, weights, places, late)
-    except BaseException:
-        if not (path.exists() and data.name.encode() in path.read_bytes()):
-            data.unlink()
-        raise
+        _write(file, pieces())
+    return small
 
 
 def _write_model(
-    path: Path, skeleton: Skeleton, weights: Weights, places: Mapping[str, Place], late: Late
+    path: Path, skeleton: Skeleton, data: str, small: Iterable[memoryview], late: Late
 ) -> None:
+    model = StreamedModel(skeleton, place_arrays(skeleton, data))
     with replacing(path) as file:
-        WireModel(skeleton, places).write(file, weights)
+        _write(file, model.pieces(small))
         file.write(metadata_bytes(late()))
+
+
+def _write(file: IO[bytes], pieces: Iterable[Piece]) -> None:
+    """Write pieces one after another, in a thread, while the next are computed."""
+    with Backlog("writing", PORTION) as thread:
+        portion: list[Piece] = []
+        size = 0
+        for piece in pieces:
+            portion.append(piece)
+            size += len(piece)
+            if size >= PORTION or len(portion) == _PIECES:
+                thread.add(partial(_write_together, file.fileno(), portion), size)
+                portion, size = [], 0
+        thread.add(partial(_write_together, file.fileno(), portion), size)
+        thread.finish()
+    file.seek(0, os.SEEK_END)
+
+
+def _write_together(handle: int, pieces: Sequence[Piece]) -> None:
+    """Write pieces in one call. The system may take a part, and says how much."""
+    written = os.writev(handle, pieces) if pieces else 0
+    for piece in pieces:
+        left = memoryview(piece)[written:]
+        written = max(written - len(piece), 0)
+        while left:
+            left = left[os.write(handle, left) :]
 
 
 def _give_name(data: Path, plain: Path) -> bool:

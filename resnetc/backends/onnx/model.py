@@ -1,8 +1,4 @@
-"""The model without its weights: structure, types and metadata, checked before anything is written.
-
-Checking and inferring shapes cost as much as the weights are large, so both are done on a model
-that has none: its parameters stand there as inputs with a type.
-"""
+"""The model without its weights: structure, types and metadata, checked before it is written."""
 
 from __future__ import annotations
 
@@ -11,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import onnx
-from onnx import GraphProto, ModelProto, StringStringEntryProto, TypeProto, helper
+from onnx import ModelProto, helper
 
-from resnetc.backends.onnx.emission import ELEMENT_TYPES, Emission, Initializer
+from resnetc.backends.onnx import wire
+from resnetc.backends.onnx.check import check_emission
+from resnetc.backends.onnx.emission import Emission, Initializer
 from resnetc.backends.onnx.emit import emit
 from resnetc.backends.onnx.options import OnnxOptions
-from resnetc.diagnostics import InternalError
 from resnetc.ir import Graph
 from resnetc.passes import lower_for_inference
 from resnetc.version import __version__
@@ -26,10 +23,25 @@ PRODUCER = "resnetc"
 
 @dataclass(frozen=True)
 class Skeleton:
-    """A model that lacks only its parameters' arrays. `model` holds the small constants."""
+    """A model that lacks only its parameters' arrays, as bytes that follow one another: what
+    stands before the graph, its nodes, the arrays of `initializers`, small constants and the
+    types of its tensors, and what stands behind it."""
 
-    model: ModelProto
+    front: bytes
+    nodes: bytes
     initializers: tuple[Initializer, ...]
+    constants: bytes
+    types: bytes
+    rest: bytes
+
+    @property
+    def model(self) -> ModelProto:
+        """The same as an object, its parameters missing."""
+        return onnx.load_from_string(self.around(self.nodes + self.constants + self.types))
+
+    def around(self, graph: bytes) -> bytes:
+        """A model of these bytes of a graph."""
+        return self.front + wire.head(wire.MODEL_GRAPH, len(graph)) + graph + self.rest
 
 
 def build_skeleton(
@@ -55,48 +67,39 @@ def build_skeleton(
 def lowered_skeleton(lowered: Graph, options: OnnxOptions, facts: Mapping[str, str]) -> Skeleton:
     """Emit a graph as it is, of a stage after SOURCE, and check what was emitted."""
     emission = emit(lowered, options.batch, options.version)
-    model = helper.make_model(
-        _graph_proto(emission),
+    opset = helper.make_opsetid("", options.version)
+    front = ModelProto(
+        ir_version=helper.find_min_ir_version_for([opset]),
         producer_name=PRODUCER,
         producer_version=__version__,
-        opset_imports=[helper.make_opsetid("", options.version)],
-        ir_version=helper.find_min_ir_version_for([helper.make_opsetid("", options.version)]),
     )
-    model.metadata_props.extend(
-        StringStringEntryProto(key=f"resnetc.{key}", value=value) for key, value in facts.items()
+    rest = ModelProto(opset_import=[opset]).SerializeToString()
+    rest += wire.metadata_bytes({f"{PRODUCER}.{key}": value for key, value in facts.items()})
+    skeleton = Skeleton(
+        front.SerializeToString(),
+        wire.fields(wire.GRAPH_NODE, [node.content for node in emission.nodes])
+        + wire.fields(wire.GRAPH_NAME, [lowered.name.encode()]),
+        tuple(emission.initializers),
+        wire.fields(
+            wire.GRAPH_INITIALIZER, [each.SerializeToString() for each in emission.constants]
+        ),
+        _types(emission),
+        rest,
     )
-    skeleton = Skeleton(model, tuple(emission.initializers))
-    _check(skeleton)
+    check_emission(emission, skeleton.around)
     return skeleton
 
 
-def _graph_proto(emission: Emission) -> GraphProto:
+def _types(emission: Emission) -> bytes:
     """Every tensor carries the type our graph gives it, so the check compares both shape rules."""
-    graph = emission.graph
-    inputs = [emission.value_info(emission.tensors[n.id], n.type) for n in graph.inputs]
-    outputs = [emission.value_info(name, graph[i].type) for name, i in graph.outputs.items()]
-    outside = {*graph.outputs, *(info.name for info in inputs)}
-    between = [
-        emission.value_info(emission.tensors[node.id], node.type)
-        for node in graph
-        if emission.tensors[node.id] not in outside
-    ]
-    return helper.make_graph(
-        emission.nodes, graph.name, inputs, outputs, emission.constants, value_info=between
+    graph, tensors = emission.graph, emission.tensors
+    outside = {*graph.outputs, *(tensors[node.id] for node in graph.inputs)}
+    between = ((tensors[node.id], node.type) for node in graph)
+    return b"".join(
+        wire.fields(number, [emission.value_info(name, type_) for name, type_ in values])
+        for number, values in (
+            (wire.GRAPH_INPUT, [(tensors[node.id], node.type) for node in graph.inputs]),
+            (wire.GRAPH_OUTPUT, [(name, graph[i].type) for name, i in graph.outputs.items()]),
+            (wire.GRAPH_VALUE_INFO, [value for value in between if value[0] not in outside]),
+        )
     )
-
-
-def _check(skeleton: Skeleton) -> None:
-    """onnx's full check, shape inference included. Raises InternalError: the mistake is ours."""
-    stand_in = ModelProto()
-    stand_in.CopyFrom(skeleton.model)
-    kinds: dict[tuple[int, tuple[int, ...]], TypeProto] = {}
-    for each in skeleton.initializers:
-        kind = ELEMENT_TYPES[each.parameter.type.dtype], each.dims
-        if kind not in kinds:
-            kinds[kind] = helper.make_tensor_type_proto(*kind)
-        stand_in.graph.input.add(name=each.parameter.path, type=kinds[kind])
-    try:
-        onnx.checker.check_model(stand_in, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise InternalError(f"the ONNX model of {skeleton.model.graph.name}: {error}") from error

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from onnx import helper
-
 from resnetc.backends.onnx.emission import ELEMENT_TYPES, Emission, Emitter, attributes
 from resnetc.ir import Node
 from resnetc.ops import Cast, ChannelShuffle, Pad, PadChannels, SliceChannels
@@ -52,7 +50,7 @@ def slice_channels(emission: Emission, node: Node) -> None:
         sizes = emission.integers(node, "sizes", [part.type.shape[0] for part in parts])
         operands = [*emission.operands(node), sizes]
         outputs = [emission.tensors[part.id] for part in parts]
-        emission.nodes.append(helper.make_node("Split", operands, outputs, node.name, axis=1))
+        emission.put("Split", operands, outputs, node.name, axis=1)
 
 
 def _slice(emission: Emission, node: Node) -> None:
