@@ -13,6 +13,12 @@ from typing import IO
 
 from resnetc.diagnostics import RunError
 
+FULL = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "files may not become so large here",
+}
+"""Errors that say that there is no room, in words."""
 _REFUSALS = (
     *(errno.EACCES, errno.EPERM, errno.EROFS),
     *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG),
@@ -21,11 +27,13 @@ _REFUSALS = (
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
+def replacing(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
     """A binary file that takes the place of `path` when the block ends without an error.
 
     Until then, and after any error or interrupt, what stood at `path` is untouched. The folder is
-    made when it is missing. Raises RunError in plain words when the disk refuses.
+    made when it is missing. Without `durable` that holds for a process that dies, and not for a
+    machine: for one of very many files that are sent to the disk together, by `settle`. Raises
+    RunError in plain words when the disk refuses.
     """
     with _plainly(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,7 +43,8 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             with os.fdopen(handle, "wb") as file:
                 yield file
                 file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    os.fsync(file.fileno())
             beside.chmod(0o644)
             beside.replace(path)
         finally:
@@ -62,6 +71,17 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             _sync(path.parent)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
+
+
+def settle(beside: Path, path: Path) -> None:
+    """Rename a folder that is whole, `beside` its place, to `path`, once all of it is on the disk.
+
+    Nothing may stand at `path`. Raises RunError in plain words when the disk refuses.
+    """
+    with _plainly(path):
+        os.sync()  # one call for any number of files
+        beside.rename(path)
+        _sync(path.parent)
 
 
 def _swap(beside: Path, path: Path) -> None:
@@ -98,8 +118,8 @@ def _plainly(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise RunError(f"{path}: the disk is full; nothing was changed") from error
+        if error.errno in FULL:
+            raise RunError(f"{path}: {FULL[error.errno]}; nothing was changed") from error
         if error.errno in _REFUSALS:
             raise RunError(f"{path}: cannot write here: {error.strerror}") from error
         raise

@@ -23,6 +23,7 @@ VERBS = {
     "train": "resnetc.cli.train:train",
     "eval": "resnetc.cli.train:evaluate",
     "predict": "resnetc.cli.predict:predict",
+    "data": "resnetc.cli.data:data",
     "runs": "resnetc.cli.runs:runs",
     "reproduce": "resnetc.cli.reproduce:reproduce",
     "export": "resnetc.cli.export:export",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 
 from resnetc.diagnostics import MissingError, RunError
+from resnetc.train.datasets.packed import MANIFEST, Manifest, read_manifest
 from resnetc.train.datasets.records import FileImages, ImageData, Wanted, label_tensor
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif"})
+SUFFIXES = (".gif", ".jpeg", ".jpg", ".png", ".webp")
 _VALIDATION = ("val", "validation", "test")
 _LAYOUT = (
     "lay it out as PATH/train/CLASS/IMAGE and PATH/val/CLASS/IMAGE and name it: --data {}:PATH"
@@ -22,17 +25,21 @@ def load_imagenet(path: Path | None, wanted: Wanted) -> ImageData:
             "fetch ILSVRC2012 from https://image-net.org (it asks for an account), "
             + _LAYOUT.format("imagenet"),
         )
-    return _load("imagenet", path)
+    return read_folders("imagenet", path)
 
 
 def load_folder(path: Path | None, wanted: Wanted) -> ImageData:
     """Any images in folders by class."""
     if path is None:
         raise MissingError("folder needs a path", _LAYOUT.format("folder"))
-    return _load("folder", path)
+    return read_folders("folder", path)
 
 
-def _load(name: str, root: Path) -> ImageData:
+def read_folders(name: str, root: Path) -> ImageData:
+    """The images below `root/train` and `root/val`, by class, and a packed set's mark on them.
+
+    Raises MissingError where there are no such folders, RunError for what is in them.
+    """
     validation = next((root / v for v in _VALIDATION if (root / v).is_dir()), root / "val")
     for folder in (root / "train", validation):
         if not folder.is_dir():
@@ -43,9 +50,23 @@ def _load(name: str, root: Path) -> ImageData:
     others = set(_class_folders(validation)) - set(classes)
     if others:
         raise RunError(f"{validation}: {sorted(others)[0]} is no class of {root / 'train'}")
-    train = _images(root / "train", classes)
-    test = _images(validation, classes)
-    return ImageData(name, train, test, classes, where=str(root))
+    parts = [_images(folder, classes) for folder in (root / "train", validation)]
+    where = str(root)
+    packed = read_manifest(root)
+    if packed is not None:
+        parts = _as_packed(root, packed, parts)
+        where += f", packed to a shorter side of {packed.settings.short_side}"
+    return ImageData(name, parts[0], parts[1], classes, where=where)
+
+
+def _as_packed(root: Path, packed: Manifest, parts: list[FileImages]) -> list[FileImages]:
+    """The parts of a packed set, told apart from the images they were made of."""
+    found, wanted = sum(map(len, parts)), sum(packed.images.values())
+    if found != wanted:
+        raise RunError(
+            f"{root}: holds {found:,} images, and {MANIFEST} says {wanted:,}; pack it again"
+        )
+    return [replace(part, mark=packed.hash) for part in parts]
 
 
 def _class_folders(folder: Path) -> tuple[str, ...]:
@@ -59,14 +80,20 @@ def _images(folder: Path, classes: tuple[str, ...]) -> FileImages:
     paths: list[Path] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
-        here = folder / name
-        found = (
-            sorted(p for p in here.rglob("*") if p.suffix.lower() in SUFFIXES)
-            if here.is_dir()
-            else []
-        )
+        found = _image_files(folder / name)
         paths += found
         labels += [label] * len(found)
     if not paths:
-        raise RunError(f"{folder}: holds no images ({', '.join(sorted(SUFFIXES))})")
+        raise RunError(f"{folder}: holds no images ({', '.join(SUFFIXES)})")
     return FileImages(tuple(paths), label_tensor(labels))
+
+
+def _image_files(folder: Path) -> list[Path]:
+    """All below a folder, in order; by os.walk, which looks at a million files in half the
+    time that `Path.rglob` takes."""
+    return sorted(
+        Path(where, name)
+        for where, _, names in os.walk(folder)
+        for name in names
+        if name.lower().endswith(SUFFIXES)
+    )

@@ -51,10 +51,14 @@ class TensorImages:
 
 @dataclass(frozen=True)
 class FileImages:
-    """Image files of any size, read when they are needed; decoded to RGB. `labels` is int64 [N]."""
+    """Image files of any size, read when they are needed; decoded to RGB. `labels` is int64 [N].
+
+    `mark` is part of the fingerprint: what else tells these files from others of their names.
+    """
 
     paths: tuple[Path, ...]
     labels: Tensor
+    mark: str = ""
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -73,12 +77,13 @@ class FileImages:
             raise RunError(f"{path}: this image cannot be read: {error}") from error
 
     def part(self, indices: Tensor) -> FileImages:
-        return FileImages(tuple(self.paths[i] for i in indices.tolist()), self.labels[indices])
+        paths = tuple(self.paths[i] for i in indices.tolist())
+        return FileImages(paths, self.labels[indices], self.mark)
 
     @cached_property
     def fingerprint(self) -> str:
         """Of the files' names and labels; their contents are not read."""
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(self.mark.encode())
         for path, label in zip(self.paths, self.labels.tolist(), strict=True):
             digest.update(f"{path.parent.name}/{path.name}\0{label}\n".encode())
         return digest.hexdigest()
