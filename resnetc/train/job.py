@@ -57,7 +57,8 @@ class Job:
         """What is about to happen, in sentences."""
         data, recipe = self.data, self.recipe
         seen = "of differing sizes" if data.train.shape is None else str(self.train.adapt)
-        shared = f" over {world.size} processes" if world.size > 1 else ""
+        each = f", {world.share(recipe.batch):,} each"
+        shared = f" over {world.size} processes{each}" if world.size > 1 else ""
         epochs = self.plan.iterations * recipe.batch / len(self.train.images)
         lines = [
             f"{self.net.name} on {data.name} ({data.where}): {len(self.train.images):,} images to "

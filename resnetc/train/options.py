@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from resnetc.train.peers import PATIENCE
+
 RUNS = Path("runs")
 """Where runs go that are not given a place: runs/NETWORK/RUN-ID."""
 
@@ -21,7 +23,8 @@ class TrainOptions:
     and of CPU threads that compute. `log_every` and `checkpoint_every` are in iterations; None is
     for two hundred readings a run, at most a hundred iterations apart, and for a checkpoint at
     every evaluation. The newest `keep` checkpoints and the best are kept. `replays` is the lock of
-    a run that is to be had once more: its recipe is taken as it stands there. `accumulate` is in how
+    a run that is to be had once more: its recipe is taken as it stands there. `peer_timeout` is how
+    many seconds the processes of a run wait for one that does not answer. `accumulate` is in how
     many parts a process's share of a batch goes through the network, `compile` whether its repeated
     blocks are compiled, `cuda_graph` whether a whole step is recorded as a CUDA graph: None is for
     where that is possible.
@@ -51,6 +54,7 @@ class TrainOptions:
     keep: int = 3
     progress: bool = True
     replays: Mapping[str, Any] | None = None
+    peer_timeout: float = PATIENCE
 
     @property
     def parts(self) -> int:

@@ -1,9 +1,8 @@
-"""One process or several: what torchrun started is joined, else this process is the world."""
+"""Several processes, as torchrun or srun started them, or this one alone."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,6 +13,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from resnetc.diagnostics import UsageError
+from resnetc.train.launch import launched
+from resnetc.train.peers import PATIENCE, Peers, of_a_peer
 
 
 @dataclass(frozen=True)
@@ -79,24 +80,47 @@ class World:
 
     def wait(self) -> None:
         """Until every process is here."""
-        if self.size > 1:
-            dist.barrier()
+        self.any(0)
 
 
 @contextlib.contextmanager
-def joined(device: str) -> Iterator[World]:
-    """Join the processes torchrun started, for the length of the block."""
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    if size == 1 or "RANK" not in os.environ:
+def joined(device: str, patience: float = PATIENCE) -> Iterator[World]:
+    """Join the processes this one was started with, for the length of the block.
+
+    Raises UsageError where the environment contradicts itself, and RunError, which names the
+    process, when one does not come, goes, or does not answer for `patience` seconds.
+    """
+    launch = launched()
+    if launch is None:
         yield World()
         return
-    local = int(os.environ.get("LOCAL_RANK", "0"))
+    peers = Peers(launch, patience)
+    peers.arrive()
     backend = "gloo"
     if device.startswith("cuda") or (device == "auto" and torch.cuda.is_available()):
-        torch.cuda.set_device(local)
+        torch.cuda.set_device(launch.local_rank)
         backend = "cpu:gloo,cuda:nccl"
-    dist.init_process_group(backend, timeout=timedelta(minutes=30))
     try:
-        yield World(dist.get_rank(), size, local)
-    finally:
+        dist.init_process_group(
+            backend,
+            store=peers.store,
+            rank=launch.rank,
+            world_size=launch.size,
+            timeout=timedelta(seconds=patience),
+        )
+        yield World(launch.rank, launch.size, launch.local_rank)
+    except BaseException as error:
+        lost = peers.account_for(error) if of_a_peer(error) else None
+        if lost is None:
+            peers.leave(str(error) or type(error).__name__)
+        _part()
+        peers.see_off()
+        if lost is not None:
+            raise lost from error
+        raise
+    _part()
+
+
+def _part() -> None:
+    if dist.is_initialized():
         dist.destroy_process_group()

@@ -11,6 +11,7 @@ import torch
 
 from resnetc.atomic import write_text
 from resnetc.backends.weights import write_weights
+from resnetc.diagnostics import UsageError
 from resnetc.train import checkpoint as checkpoints
 from resnetc.train.curves import draw_curves
 from resnetc.train.deterministic import torch_settings
@@ -72,14 +73,14 @@ class TrainResult:
 def train(net: Network, options: TrainOptions | None = None) -> TrainResult:
     """Train a network by its recipe; every file goes into the run's folder.
 
-    Under torchrun each process works on its share of the batch, and rank 0 writes. Raises
+    Under torchrun or srun each process works on its share of the batch, and rank 0 writes. Raises
     MissingError without data or device, UsageError for a request that makes no sense, RunError
-    when the training diverges or the disk is full, StoppedError or KeyboardInterrupt when asked
-    to stop.
+    when the training diverges, the disk is full or another process is lost, StoppedError or
+    KeyboardInterrupt when asked to stop.
     """
     options = options or TrainOptions()
     settings = torch_settings(deterministic=options.deterministic, threads=options.threads)
-    with said_plainly(), settings, joined(options.device) as world:
+    with settings, joined(options.device, options.peer_timeout) as world, said_plainly():
         device = choose_device(options.device, world)
         chosen = choose_folder(options.out, net.name, options.resume) if world.leads else None
         run: RunFolder = world.agree(chosen)
@@ -91,8 +92,10 @@ def _train(
 ) -> TrainResult:
     said: list[str] = []
     saved = checkpoints.newest(run.checkpoints, said.append) if options.resume else None
+    _require_one_start(world, saved.step if saved else None)
     job = prepare(net, options, world, device, run.read_statistics() if saved else None)
     same = identity(job, options, world)
+    _require_one_run(world, same)
     if options.replays is not None:
         compare(options.replays, same, said.append, "this is not the run of the lock file", _AS_WAS)
     state = initial_state(job, options.seed, world.rank)
@@ -115,6 +118,26 @@ def _train(
         return _finish(trainer)
     finally:
         reporter.close()
+
+
+def _require_one_start(world: World, step: int | None) -> None:
+    """Raise UsageError where this process finds another checkpoint to go on from than process 0."""
+    first = world.agree(step)
+    if step != first:
+        found, its = (
+            "no checkpoint" if at is None else f"that of iteration {at:,}" for at in (step, first)
+        )
+        raise UsageError(
+            f"to go on from, process {world.rank} finds {found} and process 0 {its}; --out must "
+            "lie on a disk that all hosts share"
+        )
+
+
+def _require_one_run(world: World, same: dict[str, Any]) -> None:
+    """Raise UsageError where this process is about to do something else than process 0."""
+    trouble = f"process {world.rank} would not do what process 0 does"
+    advice = "all hosts need the same spec, data and command line"
+    compare(world.agree(same), same, lambda _: None, trouble, advice)
 
 
 _AS_WAS = "bring back what was there, or train anew by the network's name"
