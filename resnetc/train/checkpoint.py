@@ -47,9 +47,19 @@ class Checkpoint:
         return int(self.state["step"])
 
 
+def place(folder: Path, step: int) -> Path:
+    """Where the checkpoint of a step lies."""
+    return folder / f"step-{step:08d}"
+
+
 def write(folder: Path, checkpoint: Checkpoint) -> Path:
-    """Write into `folder/step-N`, beside and renamed. Raises RunError when the disk is full."""
-    target = folder / f"step-{checkpoint.step:08d}"
+    """Write into `folder/step-N`, beside and renamed. Raises RunError when the disk is full.
+
+    A folder that was there and has gone is not made anew: what else was in it would be missing.
+    """
+    if not folder.is_dir():
+        raise RunError(f"{folder}: this folder has gone")
+    target = place(folder, checkpoint.step)
     with replacing_folder(target) as beside:
         digests = {}
         for part in (*PARTS, AVERAGE) if checkpoint.ema else PARTS:

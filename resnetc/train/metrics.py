@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-import errno
 import io
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import IO, Literal
 
-from resnetc.atomic import replacing
+from resnetc.atomic import FULL, replacing
 from resnetc.diagnostics import RunError
 
 
@@ -47,16 +46,15 @@ class Metrics:
             file.write((header + "".join(map(_cells, self.rows))).encode())
 
     def add(self, row: Row) -> None:
-        """Append one row to both files. Raises RunError when the disk is full."""
+        """Append one row to both files. Raises RunError when that cannot be done."""
         self.rows.append(row)
         for path, text in ((self._csv, _cells(row)), (self._jsonl, _line(row))):
             try:
                 with path.open("a", encoding="utf-8") as file:
                     _append(file, text)
             except OSError as error:
-                if error.errno == errno.ENOSPC:
-                    raise RunError(f"{path}: the disk is full") from error
-                raise
+                why = FULL.get(error.errno or 0, error.strerror)
+                raise RunError(f"{path}: {why}") from error
 
 
 def _append(file: IO[str], text: str) -> None:

@@ -10,7 +10,7 @@ from resnetc.diagnostics import RunError
 _SAID = {
     "out of memory": "the device's memory is full; choose a smaller --batch",
     "DefaultCPUAllocator": "the memory is full; choose a smaller --batch",
-    "DataLoader worker": "a process that reads images was killed, most likely for its memory; "
+    "DataLoader worker": "a process that reads images was killed, most likely for its memory: "
     "choose fewer --workers, or 0",
     "more than 1 value per channel": "a batch norm sees one value per channel; choose a larger "
     "--batch",

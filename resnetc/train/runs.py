@@ -15,6 +15,7 @@ from resnetc.diagnostics import UsageError
 from resnetc.train import checkpoint as checkpoints
 from resnetc.train.curves import draw_curves
 from resnetc.train.deterministic import torch_settings
+from resnetc.train.endings import said_with_what_is_left
 from resnetc.train.evaluation import Evaluation
 from resnetc.train.job import choose_device, identity, lock, prepare
 from resnetc.train.metrics import Metrics
@@ -113,9 +114,10 @@ def _train(
             reporter.note(line)
         metrics = Metrics(run.path, state.step) if world.leads else None
         trainer = Trainer(job, state, world, options, run, reporter, same, metrics)
-        with stop_requests() as stop:
-            trainer.train(stop)
-        return _finish(trainer)
+        with said_with_what_is_left(run.checkpoints):
+            with stop_requests() as stop:
+                trainer.train(stop)
+            return _finish(trainer)
     finally:
         reporter.close()
 

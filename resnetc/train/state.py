@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from resnetc.backends.torch import build_module
-from resnetc.diagnostics import RunError
 from resnetc.train.averaging import Average
 from resnetc.train.checkpoint import Checkpoint
+from resnetc.train.endings import DivergedError
 from resnetc.train.evaluation import Evaluation
 from resnetc.train.job import Job
 from resnetc.train.norms import group_norms
@@ -123,9 +123,9 @@ def initial_state(job: Job, seed: int, rank: int) -> State:
 def snapshot(state: State, world: World, device: torch.device, extra: dict[str, Any]) -> Checkpoint:
     """The state as a checkpoint; every process takes part. `extra` goes into state.json.
 
-    Raises RunError rather than keep weights that are not finite.
+    Raises DivergedError rather than keep numbers that are not finite.
     """
-    _require_finite(state)
+    _require_finite(state, world)
     rng = {f"cpu.{i}": s for i, s in enumerate(world.gather(torch.get_rng_state()))}
     if device.type == "cuda":
         states = world.gather(torch.cuda.get_rng_state(device))
@@ -164,16 +164,16 @@ def restore(state: State, checkpoint: Checkpoint, rank: int, device: torch.devic
         torch.cuda.set_rng_state(checkpoint.rng[f"cuda.{rank}"], device)
 
 
-def _require_finite(state: State) -> None:
-    floats = [t for t in state.module.state_dict().values() if t.is_floating_point()]
-    finite = torch.stack([torch.isfinite(t).all() for t in floats]).all()
-    require_finite(float(state.sums.loss) if finite else math.nan, state.step)
+def _require_finite(state: State, world: World) -> None:
+    """All processes raise where one of them has diverged, and none is left waiting."""
+    moments = state_by_path(state.module, state.optimizer)
+    tensors = [*state.module.state_dict().values(), *moments.values(), state.sums.loss]
+    finite = torch.stack([torch.isfinite(t).all() for t in tensors]).all()
+    if world.any(int(not finite)):
+        raise DivergedError(state.step)
 
 
 def require_finite(loss: float, step: int) -> None:
-    """Raise RunError when a loss says that the training diverged."""
+    """Raise DivergedError when a loss says that the training diverged."""
     if not math.isfinite(loss):
-        raise RunError(
-            f"the training diverged: the loss or a weight is not finite at iteration {step:,}; "
-            "the last checkpoint is from before. Try a smaller --lr, or a warm-up"
-        )
+        raise DivergedError(step)
