@@ -55,6 +55,8 @@ class Trainer:
     def __post_init__(self) -> None:
         recipe, seed = self.job.recipe, self.options.seed
         self.order = Order(len(self.job.train.images), recipe.batch, seed, recipe.repeats)
+        if self.options.compile:
+            self._compile()
         self.parallel = parallel_module(self.state.module, self.world, self.job.mode.device)
         self.step = Step(
             self.state,
@@ -100,6 +102,17 @@ class Trainer:
 
     def _step(self, images: Tensor, labels: Tensor) -> None:
         self.step(images, labels)
+
+    def _compile(self) -> None:
+        # The compiler takes seconds to import.
+        from resnetc.train.compiling import compile_blocks
+
+        blocks = compile_blocks(self.state.module, self.reporter.note)
+        self.reporter.note(
+            f"{blocks} repeated blocks are compiled as they first run"
+            if blocks
+            else "nothing is compiled: the network repeats no block"
+        )
 
     def _recorded(self) -> RecordedStep | None:
         """The step as a CUDA graph, where it can be one and nobody said no. Where it cannot, those

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from resnetc.backends.torch.source import emit_source
 
 if TYPE_CHECKING:
-    from resnetc.backends.torch.live import blank_module, build_module, initialise
+    from resnetc.backends.torch.live import blank_module, build_module, initialise, is_emitted
 
-__all__ = ["blank_module", "build_module", "emit_source", "initialise"]
+__all__ = ["blank_module", "build_module", "emit_source", "initialise", "is_emitted"]
 
 
 def __getattr__(name: str) -> Any:

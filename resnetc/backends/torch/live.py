@@ -17,6 +17,8 @@ from resnetc.ir import Graph, Node, Parameter
 from resnetc.ops import Role
 from resnetc.recipes import HeNormal
 
+_EMITTED = "resnetc.emitted."
+
 
 def build_module(graph: Graph, init: HeNormal | None = None, seed: int | None = None) -> nn.Module:
     """The network as a live module in training mode, made from the source `emit_source` writes.
@@ -45,6 +47,11 @@ def blank_module(graph: Graph, init: HeNormal | None = None) -> nn.Module:
     return module
 
 
+def is_emitted(module: nn.Module) -> bool:
+    """Whether a module's class stands in emitted source: a network, or a block of one."""
+    return type(module).__module__.startswith(_EMITTED)
+
+
 def _passing_over(left_out: frozenset[str]) -> Callable[..., None]:
     """Let a part of a network load the weights of the whole, strictly otherwise."""
 
@@ -57,7 +64,7 @@ def _passing_over(left_out: frozenset[str]) -> Callable[..., None]:
 
 def _compiled(graph: Graph, source: str) -> dict[str, Any]:
     """The source's names. `linecache` keeps the text for tracebacks."""
-    name = f"resnetc.emitted.{graph.hash[:16]}"
+    name = f"{_EMITTED}{graph.hash[:16]}"
     file = f"<{name}>"
     module = ModuleType(name)
     # A size without a time of change is what linecache never drops.
