@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from resnetc.analysis import Cost, cost
 from resnetc.analysis.expected import unmet
-from resnetc.diagnostics import CompileError, Diagnostic, Source, UsageError
+from resnetc.diagnostics import CompileError, Diagnostic, Help, Label, Source, UsageError
 from resnetc.ir import Graph
 from resnetc.ir.outputs import NoSuchOutputError, with_outputs
 from resnetc.lang import syntax as s
-from resnetc.lang.budget import SPENT
+from resnetc.lang.budget import MORE, SPENT, file_steps
 from resnetc.lang.check import check_module
 from resnetc.lang.doubts import doubts
 from resnetc.lang.elaborate import Elaborator
@@ -188,6 +188,7 @@ def load(
         checked = Elaborator(derived, evaluate).run()
         graph = lower(checked)
         findings += unmet(graph, checked.expectations)
+        findings += _mislabelled(graph, sections, found.network)
     raise_findings(findings)
     net = Network(
         name=checked.name,
@@ -272,10 +273,14 @@ def check_program(
     meta: dict[str, dict[str, object]] = {}
     templates = []
     suspects = unused(program.entry)
+    steps = 0
     for definition in _networks(program) if chosen is None else chosen:
-        name = definition.decl.name
+        if steps > file_steps():
+            findings.append(_too_much(definition))
+            break
+        name, evaluate = definition.decl.name, Evaluator()
         try:
-            derived, evaluate = _derive(definition, {}, template_fits=True)
+            derived = _derive_by(evaluate, definition, {}, template_fits=True)
             if needs(derived):
                 templates.append(name)
                 continue
@@ -287,8 +292,15 @@ def check_program(
             findings += error.diagnostics
             if any(found.code in SPENT for found in error.diagnostics):
                 break  # what is hopeless is hopeless once; the next may be as large
+        finally:
+            steps += evaluate.budget.steps
     with _collecting(findings):
-        read_sections(program.entry)
+        sections = read_sections(program.entry)
+        for name, deploy in sections.deploys.items():
+            graph = networks.get(deploy.network)
+            if graph is None and chosen is None and sections.labels[name]:
+                graph = _imported(program, deploy.network)
+            findings += _mislabelled(graph, sections, name)
     return FileReport(
         networks,
         meta,
@@ -299,6 +311,32 @@ def check_program(
         findings=tuple(_distinct(findings)),
         warnings=() if findings else tuple(d for d in _distinct(suspects) if not allowed(d)),
     )
+
+
+def _too_much(definition: Definition) -> Diagnostic:
+    message = f"stopped after {file_steps():,} steps for the networks before this one"
+    note = f"`resnetc check FILE:{definition.decl.name}` checks it alone"
+    label = Label(definition.decl.name_span)
+    return Diagnostic("E0606", message, label, notes=(note,), help=Help(MORE))
+
+
+def _imported(program: Program, name: str) -> Graph | None:
+    """A network of another file, None where it is broken: that is the other file's to say."""
+    try:
+        derived, evaluate = _derive(program.entry.names[name], {})
+        return lower(Elaborator(derived, evaluate).run())
+    except CompileError:
+        return None
+
+
+def _mislabelled(graph: Graph | None, sections: Sections, name: str | None) -> list[Diagnostic]:
+    """What is wrong with the labels that a deployment of this name holds."""
+    labels = sections.labels.get(name or "", ())
+    if graph is None or not labels:
+        return []
+    from resnetc.passes.deployed import mislabelled
+
+    return mislabelled(graph, labels)
 
 
 def trace(reference: str, settings: Mapping[str, str]) -> tuple[CheckedNetwork, Tracer]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import fuzz
@@ -15,16 +18,23 @@ def corpus() -> fuzz.Corpus:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1])
-def test_a_minute_of_fuzzing(
-    seed: int, corpus: fuzz.Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Other tests run beside this one, and slow it down: far more than 2 s would still show.
-    monkeypatch.setattr(fuzz, "MAX_SECONDS", 4 * fuzz.MAX_SECONDS)
-    tally = fuzz.fuzz(10**9, 30, seed, tmp_path, corpus)
-    assert not tally.failures
-    assert tally.inputs.total() > 500
-    assert tally.peak_bytes < fuzz.MAX_MEMORY
+@pytest.mark.parametrize("seed", ["0", "1"])
+def test_a_minute_of_fuzzing(seed: str, tmp_path: Path) -> None:
+    """As the tool is run, so that its memory is of nothing else; other tests slow it down."""
+    found = tmp_path / "found.json"
+    limits = ["--seconds", "30", "--slow", str(4 * fuzz.SLOW), "--jobs", "1", "--seed", seed]
+    command = [sys.executable, fuzz.__file__, *limits, "--json", found, "--keep", tmp_path / "kept"]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    tally = json.loads(found.read_text())
+    assert tally["inputs"] > 50
+    assert tally["peak memory, bytes"] < fuzz.MAX_MEMORY
+
+
+def test_what_takes_too_long_is_a_failure(corpus: fuzz.Corpus, tmp_path: Path) -> None:
+    tally = fuzz.fuzz(1, 60, 0, tmp_path, corpus, slow=0.0)
+    assert len(tally.failures) == 1
+    assert " took " in tally.failures[0]
 
 
 def test_inputs_reach_every_layer(corpus: fuzz.Corpus, tmp_path: Path) -> None:

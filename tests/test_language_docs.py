@@ -56,6 +56,7 @@ LIMITS = {
     "files of a program, prelude included": modules.MAX_MODULES,
     "variants derived from each other": variants.MAX_DERIVATIONS,
     "steps of evaluation": budget.MAX_STEPS,
+    "steps of the networks of a file together, before another is begun": budget.MAX_FILE_STEPS,
     "expressions and bodies inside each other at one time": budget.MAX_LEVELS,
     "items of a list": budget.MAX_LIST,
     "items of a list and the lists in it": budget.MAX_ITEMS,

@@ -22,6 +22,7 @@ import resource
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -38,7 +39,7 @@ from resnetc.diagnostics import CompileError, ResnetcError, render
 from resnetc.driver import check_file
 from resnetc.lang.scan import tokens
 
-MAX_SECONDS = 2.0
+SLOW = 2.0
 """Processor time one input may take."""
 MAX_MEMORY = 1 << 30
 """Bytes of data the process may hold."""
@@ -299,7 +300,15 @@ def survive(data: str | bytes, file: Path, tally: Tally) -> None:
         tally.codes[found.code] += 1
 
 
-def fuzz(count: int, seconds: float, seed: int, keep: Path, corpus: Corpus | None = None) -> Tally:
+def fuzz(
+    count: int,
+    seconds: float,
+    seed: int,
+    keep: Path,
+    corpus: Corpus | None = None,
+    *,
+    slow: float = SLOW,
+) -> Tally:
     """Feed `count` inputs, or as many as fit in the time; failures are kept in a folder."""
     corpus, rng, tally = corpus or Corpus(), random.Random(seed), Tally()
     end = time.monotonic() + seconds
@@ -315,7 +324,7 @@ def fuzz(count: int, seconds: float, seed: int, keep: Path, corpus: Corpus | Non
             problem = _problem(data, file, tally)
             taken = time.process_time() - before
             tally.slowest = max(tally.slowest, taken)
-            if problem is None and taken > MAX_SECONDS:
+            if problem is None and taken > slow:
                 problem = f"took {taken:.1f} s"
             if problem is not None:
                 tally.failures.append(_kept(data, f"{kind}-{seed}-{number}", keep, problem))
@@ -350,10 +359,11 @@ def _kept(data: str | bytes, name: str, keep: Path, problem: str) -> str:
 # ---------------------------------------------------------------------------------------- the tool
 
 
-def _work(task: tuple[int, float, int, Path]) -> Tally:
+def _work(task: tuple[int, float, int, Path, float]) -> Tally:
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_DATA, (MAX_MEMORY, MAX_MEMORY))
-    return fuzz(*task)
+    count, seconds, seed, keep, slow = task
+    return fuzz(count, seconds, seed, keep, slow=slow)
 
 
 def main() -> int:
@@ -364,6 +374,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--keep", type=Path, default=Path("fuzz-failures"))
+    parser.add_argument(
+        "--slow", type=float, default=SLOW, help="seconds of processor time that are too many"
+    )
     parser.add_argument("--json", type=Path, help="write the result here")
     chosen = parser.parse_args()
     # Portions, so that a process's peak memory is of few inputs and leaks would show.
@@ -377,11 +390,14 @@ def main() -> int:
             max(0.0, end - time.monotonic()),
             chosen.seed + i,
             chosen.keep,
+            chosen.slow,
         )
         for i, at in enumerate(starts)
     )
+    room = threading.Semaphore(chosen.jobs)
     with multiprocessing.Pool(chosen.jobs, maxtasksperchild=1) as pool:
-        for done in pool.imap_unordered(_work, _while_time(tasks, end)):
+        for done in pool.imap_unordered(_work, _as_there_is_room(tasks, room, end)):
+            room.release()
             tally.add(done)
             total = tally.inputs.total()
             print(f"{total:,} inputs, {len(tally.failures)} failures", file=sys.stderr)
@@ -392,11 +408,13 @@ def main() -> int:
     return 5 if tally.failures else 0
 
 
-def _while_time(tasks: Iterator[Any], end: float) -> Iterator[Any]:
-    for task in tasks:
-        if time.monotonic() > end:
+def _as_there_is_room(tasks: Iterator[Any], room: threading.Semaphore, end: float) -> Iterator[Any]:
+    """The tasks until the time has come, each when a process is free: a pool takes all at once."""
+    while room.acquire() and time.monotonic() < end:
+        try:
+            yield next(tasks)
+        except StopIteration:
             return
-        yield task
 
 
 if __name__ == "__main__":

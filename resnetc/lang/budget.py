@@ -22,10 +22,14 @@ MAX_LIST_DEPTH = 16
 MAX_STRING = 4_096
 MAX_STEPS = 200_000
 """Expressions evaluated and list items touched, tenfold the calls, and the layers placed."""
+MAX_FILE_STEPS = 600_000
+"""Of the networks of a file together, after which no other is begun."""
 CALL = 10
 """Steps that the call of a function counts."""
 PLACE = 15
-"""Steps that placing a layer counts, beside two for each of its parameters; a copy counts one."""
+"""Steps that placing a layer counts, beside two for each of its parameters."""
+COPY = 2
+"""Steps that a layer or block counts which is copied with the block it stands in."""
 OPEN = 5
 """Steps that opening a block or a `seq` counts."""
 MAX_LEVELS = 200
@@ -47,6 +51,11 @@ def times(factor: int) -> Iterator[None]:
         yield
     finally:
         _TIMES.reset(before)
+
+
+def file_steps() -> int:
+    """Steps that the networks of a file may take together."""
+    return _TIMES.get() * MAX_FILE_STEPS
 
 
 class Budget:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from resnetc.diagnostics import Label, Span
-from resnetc.lang.budget import MORE, OPEN, PLACE, Budget
+from resnetc.lang.budget import COPY, MORE, OPEN, PLACE, Budget
 from resnetc.lang.expectations import Expectation
 from resnetc.lang.mending import relabelled
 from resnetc.lang.mistake import Abandon, Mistake
@@ -202,15 +202,15 @@ class Recorder:
         """Whether paths and names are free, and the budget is not spent by so many nodes."""
         return (
             len(self.ops) + len(self.blocks) + nodes < self.most_nodes
-            and self.budget.steps + nodes < self.budget.most_steps
+            and self.budget.steps + COPY * nodes < self.budget.most_steps
             and len(self._owners) + len(owners) < self._most_parameters
             and self._owners.keys().isdisjoint(owners)
             and self._names.keys().isdisjoint(names)
         )
 
     def add(self, placed: Placed) -> None:
-        """Record a stretch whose paths and names are free; a step for every op and block."""
-        self.budget.steps += len(placed.ops) + len(placed.blocks)
+        """Record a stretch whose paths and names are free."""
+        self.budget.steps += COPY * (len(placed.ops) + len(placed.blocks))
         self.ops += placed.ops
         self.blocks += placed.blocks
         self._owners.update(placed.owners)

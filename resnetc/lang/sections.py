@@ -18,46 +18,72 @@ from resnetc.lang.mistake import Mistake, Poisoned
 from resnetc.lang.modules import Definition, Module
 from resnetc.lang.variants import MAX_DERIVATIONS, derive, needs
 from resnetc.recipes import Recipe
-from resnetc.sections import Deploy, Experiment, NetworkName, Precision, RecipeName
+from resnetc.sections import (
+    Deploy,
+    Engine,
+    Experiment,
+    NetworkName,
+    Precision,
+    RecipeName,
+    differing,
+)
 
 R = TypeVar("R", Recipe, Experiment, Deploy)
 SCHEMAS: dict[str, Any] = {"recipe": Recipe, "experiment": Experiment, "deploy": Deploy}
-_SUBSECTIONS = (Precision,)
+_SUBSECTIONS = (Precision, Engine)
+_LABELS = ("outputs", "precision.keep")
+"""Keys of a deployment that hold labels of its network."""
 _NETWORKS = (s.Network, s.Variant)
 _RECIPES = (s.Recipe, s.RecipeVariant)
 _Values = dict[str, Any]
 """Fields that are set; those of a section inside are a dictionary of their own."""
 
 
-@room()
+@dataclass(frozen=True)
+class LabelAt:
+    """A label of a network that a deployment names, by the key it stands under, and where."""
+
+    key: str
+    label: str
+    span: Span
+
+
 def read_section(definition: Definition, record: type[R]) -> R:
     """The record a section stands for. Raises CompileError with every mistake in it."""
+    return _read(definition, record)[0]
+
+
+@room()
+def _read(definition: Definition, record: type[R]) -> tuple[R, tuple[LabelAt, ...]]:
+    """The record, and the labels that a deployment names."""
     reader = _Reader(Evaluator())
     values = reader.values(definition, record, 0)
     made: R | None = reader.made(record, values, definition.decl)
     if isinstance(made, Deploy):
-        reader.idle(made.precision)
+        reader.idle(made)
     if reader.findings or made is None:
         raise CompileError(reader.findings)
-    return made
+    return made, reader.labels(made) if isinstance(made, Deploy) else ()
 
 
 @dataclass(frozen=True)
 class Sections:
-    """A file's sections by name; a recipe that an experiment imports is there too."""
+    """A file's sections by name; a recipe that an experiment imports is there too. `labels` are
+    those that each deployment names."""
 
     recipes: dict[str, Recipe] = field(default_factory=dict)
     experiments: dict[str, Experiment] = field(default_factory=dict)
     deploys: dict[str, Deploy] = field(default_factory=dict)
+    labels: dict[str, tuple[LabelAt, ...]] = field(default_factory=dict)
 
 
 def read_sections(module: Module) -> Sections:
     """All sections of a file. Raises CompileError with every mistake in them."""
     findings: list[Diagnostic] = []
     found = Sections()
-    _read_each(module, Recipe, found.recipes, findings)
-    _read_each(module, Experiment, found.experiments, findings)
-    _read_each(module, Deploy, found.deploys, findings)
+    _read_each(module, Recipe, found, found.recipes, findings)
+    _read_each(module, Experiment, found, found.experiments, findings)
+    _read_each(module, Deploy, found, found.deploys, findings)
     for experiment in found.experiments.values():
         name = experiment.recipe
         if name is not None and name not in names_of(module, "recipe"):
@@ -87,12 +113,17 @@ def network_of(module: Module, name: str | None) -> Definition | None:
 
 
 def _read_each(
-    module: Module, schema: type[R], into: dict[str, R], findings: list[Diagnostic]
+    module: Module,
+    schema: type[R],
+    found: Sections,
+    into: dict[str, R],
+    findings: list[Diagnostic],
 ) -> None:
     kind = next(kind for kind, record in SCHEMAS.items() if record is schema)
     for definition in _own(module, kind):
+        name = definition.decl.name
         try:
-            into[definition.decl.name] = read_section(definition, schema)
+            into[name], found.labels[name] = _read(definition, schema)
         except CompileError as error:
             findings += error.diagnostics
 
@@ -116,6 +147,8 @@ class _Reader:
         self._broken = False
         # Where the keys of the section itself are written, not those of its base.
         self._written: dict[str, Span] = {}
+        # What is written behind each key, also of the base, by its whole path.
+        self._behind: dict[str, s.Expr] = {}
 
     def values(self, definition: Definition, record: type, depth: int) -> _Values:
         """What a section sets, those it is derived from first."""
@@ -152,18 +185,35 @@ class _Reader:
                 return None
         return record(**parts)
 
-    def idle(self, precision: Precision) -> None:
+    def idle(self, deploy: Deploy) -> None:
         """Refuse a key that would have no effect."""
-        why = {
-            "kept": None if precision.keep else "`keep` names no layer",
-            "calibrate": None
-            if precision.layers in ("int8", "fp8")
-            else "only int8 and fp8 need it",
-        }
-        for key, reason in why.items():
-            if reason is not None and getattr(precision, key) and key in self._written:
+        precision, idle = deploy.precision, {}
+        if not precision.keep:
+            idle["kept"] = "`keep` names no layer"
+        if precision.calibrate is not None and precision.layers not in ("int8", "fp8"):
+            idle["calibrate"] = "only int8 and fp8 need it"
+        if not deploy.is_engine:
+            reason = f'"{deploy.target}" has no builder as TensorRT has'
+            idle |= dict.fromkeys(differing(deploy.engine), reason)
+        for key, reason in idle.items():
+            if key in self._written:
                 message = f"`{key}` would have no effect"
                 self._report(Mistake("E0405", message, self._written[key], reason))
+
+    def labels(self, deploy: Deploy) -> tuple[LabelAt, ...]:
+        """The labels that a deployment names, each where it is written; where they are computed,
+        all stand where the computation does."""
+        named = {"outputs": deploy.outputs, "precision.keep": deploy.precision.keep}
+        found: list[LabelAt] = []
+        for key in _LABELS:
+            expr = self._behind.get(key)
+            if expr is None:
+                continue
+            spans = [expr.span] * len(named[key])
+            if isinstance(expr, s.ListExpr) and len(expr.items) == len(spans):
+                spans = [item.span for item in expr.items]
+            found += map(LabelAt, [key] * len(spans), named[key], spans)
+        return tuple(found)
 
     def _report(self, mistake: Mistake) -> None:
         self.findings.append(mistake.diagnostic)
@@ -180,8 +230,9 @@ class _Reader:
         what: str,
         env: Env,
         values: _Values,
+        place: str = "",
     ) -> _Values:
-        values = self._settings(section.settings, record, what, env, values)
+        values = self._settings(section.settings, record, what, env, values, place)
         seen = {setting.name: setting.name_span for setting in section.settings}
         for inside in section.subsections:
             try:
@@ -198,7 +249,9 @@ class _Reader:
             held = values.get(inside.name, {})
             values = {
                 **values,
-                inside.name: self._entries(inside, wanted, _inside(inside.name), env, held),
+                inside.name: self._entries(
+                    inside, wanted, _inside(inside.name), env, held, f"{inside.name}."
+                ),
             }
         return values
 
@@ -209,6 +262,7 @@ class _Reader:
         what: str,
         env: Env,
         values: _Values,
+        place: str = "",
     ) -> _Values:
         seen: dict[str, Span] = {}
         for setting in settings:
@@ -216,6 +270,7 @@ class _Reader:
             try:
                 _once(setting.name, setting.name_span, seen)
                 values = self._set(setting, setting.name.split("."), record, what, env, values)
+                self._behind[place + setting.name] = setting.value
             except Mistake as mistake:
                 self._report(mistake)
             except Poisoned:
