@@ -72,6 +72,7 @@ _WORST = 5
 @click.option("--log-every", type=int, metavar="N", help="Iterations between two readings.")
 @click.option("--checkpoint-every", type=int, metavar="N", help="Iterations.  [every evaluation]")
 @click.option("--keep", type=int, default=3, show_default=True, help="Checkpoints kept, and best.")
+@click.option("--tensorboard", is_flag=True, help="Write the metrics for TensorBoard, too.")
 @click.option("--quiet", is_flag=True, help="No progress on stderr.")
 @json_option
 def train(

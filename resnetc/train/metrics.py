@@ -7,7 +7,7 @@ import io
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Literal, Protocol
 
 from resnetc.atomic import FULL, replacing
 from resnetc.diagnostics import RunError
@@ -33,10 +33,18 @@ class Row:
     seconds: float | None = None
 
 
+class Listener(Protocol):
+    """Hears of every row when it is in the files."""
+
+    def add(self, row: Row) -> None: ...
+    def close(self) -> None: ...
+
+
 class Metrics:
     """The two files of a run. Rows from `from_step` on are dropped: they will be made again."""
 
-    def __init__(self, folder: Path, from_step: int) -> None:
+    def __init__(self, folder: Path, from_step: int, listener: Listener | None = None) -> None:
+        self._listener = listener
         self._csv, self._jsonl = folder / "metrics.csv", folder / "metrics.jsonl"
         self.rows = [row for row in read(self._jsonl) if row.step <= from_step]
         with replacing(self._jsonl) as file:
@@ -55,6 +63,13 @@ class Metrics:
             except OSError as error:
                 why = FULL.get(error.errno or 0, error.strerror)
                 raise RunError(f"{path}: {why}") from error
+        if self._listener is not None:
+            self._listener.add(row)
+
+    def close(self) -> None:
+        """No more rows will come."""
+        if self._listener is not None:
+            self._listener.close()
 
 
 def _append(file: IO[str], text: str) -> None:

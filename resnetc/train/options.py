@@ -27,7 +27,7 @@ class TrainOptions:
     many seconds the processes of a run wait for one that does not answer. `accumulate` is in how
     many parts a process's share of a batch goes through the network, `compile` whether its repeated
     blocks are compiled, `cuda_graph` whether a whole step is recorded as a CUDA graph: None is for
-    where that is possible.
+    where that is possible. With `tensorboard` the metrics are written as TensorBoard's events, too.
     """
 
     data: str | None = None
@@ -53,6 +53,7 @@ class TrainOptions:
     checkpoint_every: int | None = None
     keep: int = 3
     progress: bool = True
+    tensorboard: bool = False
     replays: Mapping[str, Any] | None = None
     peer_timeout: float = PATIENCE
 

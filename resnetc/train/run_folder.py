@@ -55,6 +55,10 @@ class RunFolder:
         return self.path / WEIGHTS
 
     @property
+    def board(self) -> Path:
+        return self.path / "tensorboard"
+
+    @property
     def curves(self) -> Path:
         return self.path / "report" / "curves.png"
 

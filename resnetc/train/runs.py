@@ -13,6 +13,7 @@ from resnetc.atomic import write_text
 from resnetc.backends.weights import write_weights
 from resnetc.diagnostics import UsageError
 from resnetc.train import checkpoint as checkpoints
+from resnetc.train.board import Board, require_tensorboard
 from resnetc.train.curves import draw_curves
 from resnetc.train.deterministic import torch_settings
 from resnetc.train.endings import said_with_what_is_left
@@ -80,6 +81,8 @@ def train(net: Network, options: TrainOptions | None = None) -> TrainResult:
     KeyboardInterrupt when asked to stop.
     """
     options = options or TrainOptions()
+    if options.tensorboard:
+        require_tensorboard()
     settings = torch_settings(deterministic=options.deterministic, threads=options.threads)
     with settings, joined(options.device, options.peer_timeout) as world, said_plainly():
         device = choose_device(options.device, world)
@@ -109,10 +112,13 @@ def _train(
     reporter = make_reporter(
         job.plan.iterations, speaks=world.leads, shows_progress=options.progress
     )
+    metrics: Metrics | None = None
     try:
         for line in [*job.headline(world, options.seed), *said, f"run: {run.path}"]:
             reporter.note(line)
-        metrics = Metrics(run.path, state.step) if world.leads else None
+        if world.leads:
+            board = Board(run.board, state.step) if options.tensorboard else None
+            metrics = Metrics(run.path, state.step, board)
         trainer = Trainer(job, state, world, options, run, reporter, same, metrics)
         with said_with_what_is_left(run.checkpoints):
             with stop_requests() as stop:
@@ -120,6 +126,8 @@ def _train(
             return _finish(trainer)
     finally:
         reporter.close()
+        if metrics is not None:
+            metrics.close()
 
 
 def _require_one_start(world: World, step: int | None) -> None:
