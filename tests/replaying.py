@@ -31,9 +31,7 @@ class Tape(TorchDispatchMode):
         super().__init__()
         self._calls: list[tuple[Any, Any, Any, Any]] = []
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func.overloadpacket in _WAITS:
             raise RuntimeError(f"{func} would wait for the device")
         made = func(*args, **(kwargs or {}))

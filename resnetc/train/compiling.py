@@ -74,7 +74,8 @@ class _Attempt:
                     return compiled(block, *given)
                 except TorchDynamoException as error:
                     self._works = False
-                    self._say(f"not compiled: {str(error).strip().partition(chr(10))[0]}")
+                    # The first line says which compiler, the second what befell it.
+                    self._say(f"not compiled: {' '.join(str(error).strip().splitlines()[:2])}")
             return plain(block, *given)
 
         return forward
