@@ -116,6 +116,7 @@ def test_an_empty_recipe_has_the_defaults(folder: Folder) -> None:
         ("ema = none  resizing = none", {}),
         ("resizing = progressive(start=0.25)", {"resizing": Progressive(0.25)}),
         ("repeats = 3  label_smoothing = 0.1", {"repeats": 3, "label_smoothing": 0.1}),
+        ("norm_sync = true", {"norm_sync": True}),
         ("norm_images = 64  precise_norm = 1_000", {"norm_images": 64, "precise_norm": 1_000}),
         ('init = he_normal(fan="out")', {"init": HeNormal("out")}),
         ('precision = "bf16"', {"precision": "bf16"}),

@@ -83,6 +83,7 @@ class Recipe:
 
     `norm_images` is how many images a batch norm takes its statistics from while training: 64 on
     each of the authors' GPUs for CIFAR, 32 for ImageNet. None is for all that a process works on.
+    With `norm_sync` these images may lie on several processes, and None is for the whole batch.
     `precise_norm` is how many training images the statistics for evaluation are taken from when
     the training is over, as the authors did; 0 keeps the running averages.
     """
@@ -103,6 +104,7 @@ class Recipe:
     ema: Ema | None = None
     init: HeNormal = HeNormal()
     norm_images: int | None = None
+    norm_sync: bool = False
     precise_norm: int = 0
     precision: Literal["fp32", "bf16"] = "fp32"
     eval_every: int = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +30,7 @@ class GroupedBatchNorm2d(nn.BatchNorm2d):
 
 def group_norms(module: nn.Module, images: int) -> None:
     """Make every batch norm of a module take its statistics from so many images at a time."""
-    for norm in _norms(module):
+    for norm in batch_norms(module):
         norm.__class__ = GroupedBatchNorm2d
         norm.images = images  # type: ignore[assignment]
 
@@ -72,7 +73,7 @@ def measure_norms(
     images, and no moving average ("average (not moving average) on a sufficiently large training
     batch", the authors' notes on their released models).
     """
-    norms = _norms(module)
+    norms = batch_norms(module)
     moments = [_Moments(norm) for norm in norms]
     hooks = [n.register_forward_pre_hook(m.hook) for n, m in zip(norms, moments, strict=True)]
     training = module.training
@@ -91,5 +92,7 @@ def measure_norms(
         module.train(training)
 
 
-def _norms(module: nn.Module) -> list[nn.BatchNorm2d]:
-    return [part for part in module.modules() if isinstance(part, nn.BatchNorm2d)]
+def batch_norms(module: nn.Module) -> list[nn.BatchNorm2d]:
+    """The batch norms of a module, torch's synchronised ones among them."""
+    kinds = (nn.BatchNorm2d, nn.SyncBatchNorm)
+    return [cast(nn.BatchNorm2d, part) for part in module.modules() if isinstance(part, kinds)]

@@ -186,7 +186,27 @@ def compare(
         raise UsageError("\n  ".join([f"{trouble}:", *changes]) + f"\n{advice}")
     for key, what in _SHOULD_AGREE.items():
         if before.get(key, _EARLIER.get(key)) != now[key]:
-            warn(f"{what}: {before.get(key)} then, {now[key]} now; the last bits may differ")
+            changed = f"{what}: {before.get(key)} then, {now[key]} now"
+            warn(f"{changed}; {_consequence(key, before, now)}")
+
+
+def _consequence(key: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What may become of it that something is no longer what it was."""
+    seen = [_norm_images({**_EARLIER, **identity}) for identity in (before, now)]
+    if key not in ("world_size", "accumulate") or seen[0] == seen[1]:
+        return "the last bits may differ"
+    return (
+        f"batch norms take their statistics from {seen[1]} images instead of {seen[0]}, for the "
+        "recipe does not say from how many (norm_images, norm_sync)"
+    )
+
+
+def _norm_images(identity: Mapping[str, Any]) -> int:
+    """How many images a batch norm sees at a time."""
+    recipe = identity["recipe"]
+    processes = 1 if recipe.get("norm_sync") else identity["world_size"]
+    given: int = recipe["batch"] // identity["accumulate"] // processes
+    return recipe.get("norm_images") or given
 
 
 def _recipe_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -102,10 +102,10 @@ def _train(
     _require_one_run(world, same)
     if options.replays is not None:
         compare(options.replays, same, said.append, "this is not the run of the lock file", _AS_WAS)
-    state = initial_state(job, options.seed, world.rank)
+    state = initial_state(job, options.seed, world, options.parts)
     if saved is not None:
         compare(saved.state["identity"], same, said.append, advice=_advice(run, net))
-        restore(state, saved, world.rank, device)
+        restore(state, saved, world, device)
         said.append(f"going on from iteration {state.step:,}")
     elif world.leads:
         run.write_start(job.net, lock(job, options, world), job.statistics)

@@ -17,10 +17,10 @@ from resnetc.train.checkpoint import Checkpoint
 from resnetc.train.endings import DivergedError
 from resnetc.train.evaluation import Evaluation
 from resnetc.train.job import Job
-from resnetc.train.norms import group_norms
 from resnetc.train.optimizer import load_state, make_optimizer, state_by_path
 from resnetc.train.processes import World
 from resnetc.train.schedule import Schedule
+from resnetc.train.synced_norms import settle_norms
 
 
 @dataclass
@@ -105,18 +105,17 @@ class State:
         return {f"{part}/{name}": t for part, held in parts.items() for name, t in held.items()}
 
 
-def initial_state(job: Job, seed: int, rank: int) -> State:
-    """A network with fresh weights, before its first step. Seeds torch's generators, too, from
-    which dropout draws."""
+def initial_state(job: Job, seed: int, world: World, parts: int = 1) -> State:
+    """A network with fresh weights, before its first step, for a process that sends its share of a
+    batch through it in so many parts. Seeds torch's generators, too, from which dropout draws."""
     device = job.mode.device
     module: Any = build_module(job.net.graph, job.recipe.init, seed).to(device)
     if job.mode.channels_last:
         module = module.to(memory_format=torch.channels_last)
-    if job.recipe.norm_images is not None:
-        group_norms(module, job.recipe.norm_images)
+    settle_norms(module, job.recipe, world.share(job.recipe.batch) // parts, world)
     optimizer = make_optimizer(module, job.net.graph, job.recipe.optimizer)
     average = Average(module, job.recipe.ema) if job.recipe.ema else None
-    torch.manual_seed(seed + rank)
+    torch.manual_seed(seed + world.rank)
     return State(module, optimizer, Schedule(job.recipe), Sums.on(device), average)
 
 
@@ -145,9 +144,13 @@ def snapshot(state: State, world: World, device: torch.device, extra: dict[str, 
     return Checkpoint(dict(state.module.state_dict()), moments, rng, facts, average)
 
 
-def restore(state: State, checkpoint: Checkpoint, rank: int, device: torch.device) -> None:
-    """Put a checkpoint into a fresh state."""
-    facts = checkpoint.state
+def restore(state: State, checkpoint: Checkpoint, world: World, device: torch.device) -> None:
+    """Put a checkpoint into a fresh state.
+
+    Of another number of processes it goes on, too: what all had counted is process 0's then, and
+    generators that were not kept begin anew.
+    """
+    facts, rank = checkpoint.state, world.rank
     state.module.load_state_dict(checkpoint.weights)
     load_state(state.module, state.optimizer, checkpoint.optimizer)
     if state.average is not None:
@@ -156,8 +159,11 @@ def restore(state: State, checkpoint: Checkpoint, rank: int, device: torch.devic
     state.step = checkpoint.step
     state.train_error = facts["train_error"]
     state.watch = Stopwatch(facts["seconds"])
-    if rank < len(facts["sums"]):
-        state.sums.set(*facts["sums"][rank])
+    sums = facts["sums"]
+    if len(sums) != world.size:
+        total = [sum(column) for column in zip(*sums, strict=True)]
+        sums = [total, *([[0.0, 0.0, 0.0]] * (world.size - 1))]
+    state.sums.set(*sums[rank])
     if f"cpu.{rank}" in checkpoint.rng:
         torch.set_rng_state(checkpoint.rng[f"cpu.{rank}"])
     if device.type == "cuda" and f"cuda.{rank}" in checkpoint.rng:
