@@ -20,6 +20,14 @@ _DATA_HELP = (
     "synthetic."
 )
 _PRECISION = click.Choice(["fp32", "bf16"])
+_peer_timeout_option = click.option(
+    "--peer-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long processes wait for one that does not come or answer.",
+)
 _WORST = 5
 """Classes listed by `eval` where there are more."""
 
@@ -73,6 +81,7 @@ _WORST = 5
 @click.option("--checkpoint-every", type=int, metavar="N", help="Iterations.  [every evaluation]")
 @click.option("--keep", type=int, default=3, show_default=True, help="Checkpoints kept, and best.")
 @click.option("--tensorboard", is_flag=True, help="Write the metrics for TensorBoard, too.")
+@_peer_timeout_option
 @click.option("--quiet", is_flag=True, help="No progress on stderr.")
 @json_option
 def train(
@@ -87,7 +96,8 @@ def train(
 
     Everything goes into the run's folder: weights, checkpoints, metrics, curves, and a lock file
     with all that was decided. Ctrl-C and SIGTERM end it with a checkpoint; --resume goes on. Run
-    it under torchrun for several processes. --from a run's lock.json does that run once more.
+    it under torchrun or srun for several processes. --from a run's lock.json does that run once
+    more.
     """
     net, options = _request(network, settings, lock_file, {**asked, "progress": not quiet})
     from resnetc.train import train as run
@@ -202,6 +212,7 @@ def _sides(context: click.Context, option: click.Parameter, text: str | None) ->
 @click.option("--channels-last", is_flag=True, help="Keep images and weights channels last.")
 @click.option("--workers", type=int, default=0, help="Processes that read image files.")
 @click.option("--threads", type=int, help="CPU threads that compute.")
+@_peer_timeout_option
 @json_option
 def evaluate(
     network: str,
@@ -214,7 +225,8 @@ def evaluate(
     """Judge weights of NETWORK by the test images of a data set.
 
     Weights of a run are judged as the run's recipe says; --data is then the run's own set.
-    Several are judged together, by the average of their probabilities.
+    Several are judged together, by the average of their probabilities. Under torchrun or srun the
+    images are shared by the processes.
     """
     net = load_network(network, settings)
     from resnetc.train import EvaluateOptions
@@ -222,7 +234,8 @@ def evaluate(
 
     result = judge(net, weights, EvaluateOptions(**asked))
     said = json.dumps(result.to_json(), indent=2) if as_json else verdict(result, per_class)
-    click.echo(said)
+    if _leads():
+        click.echo(said)
 
 
 def verdict(result: Evaluation, per_class: bool = False) -> str:
@@ -238,7 +251,7 @@ def verdict(result: Evaluation, per_class: bool = False) -> str:
 
 
 def _leads() -> bool:
-    """Whether this process speaks for the run: torchrun numbers them."""
-    import os
+    """Whether this process speaks for all that were started with it."""
+    from resnetc.train.launch import leads
 
-    return os.environ.get("RANK", "0") == "0"
+    return leads()

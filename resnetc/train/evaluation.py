@@ -82,7 +82,7 @@ def evaluate_module(
     module.eval()
     try:
         with torch.inference_mode(), mode.autocast():
-            plan = _share(len(seen.images), world)
+            plan = share(len(seen.images), world)
             for images, labels in batches(seen, plan, mode.device, workers or Workers()):
                 tally.add(module(mode.laid_out(images)).float(), labels)
     finally:
@@ -90,10 +90,14 @@ def evaluate_module(
     return tally.result(classes, world)
 
 
-def _share(images: int, world: World) -> list[Samples]:
-    """This process's images, in batches; together the processes have each image once."""
-    indices = torch.arange(world.rank, images, world.size)
-    return [Samples(0, torch.zeros_like(part), part) for part in torch.split(indices, BATCH)]
+def share(images: int, world: World, batch: int = BATCH) -> list[Samples]:
+    """This process's images, in batches; together the processes have each image once.
+
+    None is padded: of few images some processes have one less, and of fewer than processes none.
+    """
+    indices = torch.arange(images)[world.rank :: world.size]
+    parts = torch.split(indices, batch) if len(indices) else ()
+    return [Samples(0, torch.zeros_like(part), part) for part in parts]
 
 
 class Tally:

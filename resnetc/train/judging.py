@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
+from torch import Tensor
 
 from resnetc.backends.torch import build_module
 from resnetc.backends.weights import fit_weights, read_weights
@@ -19,10 +20,11 @@ from resnetc.train.evaluation import Evaluation, Mode
 from resnetc.train.feed import View, Workers, measure, view
 from resnetc.train.job import DEFAULT_DATA, bind_classes, choose_device, classes_of, input_shape
 from resnetc.train.looks import Look, scale_look, ten_crop_look
+from resnetc.train.peers import PATIENCE
 from resnetc.train.plainly import said_plainly
 from resnetc.train.plan import choose_recipe
 from resnetc.train.pooling import pooled, scores_of, verdict
-from resnetc.train.processes import World
+from resnetc.train.processes import World, joined
 from resnetc.train.replay import recorded_network
 from resnetc.train.run_folder import RunFolder
 from resnetc.train.scorers import EngineScorer, ModuleScorer, OnnxScorer, Scorer
@@ -35,7 +37,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class EvaluateOptions:
     """A request to judge; what is None is taken from the run the weights belong to, else from
-    the network's recipe. `data` is NAME or NAME:PATH, `recipe` a recipe's or preset's name."""
+    the network's recipe. `data` is NAME or NAME:PATH, `recipe` a recipe's or preset's name,
+    `peer_timeout` how many seconds processes wait for one that does not answer."""
 
     data: str | None = None
     recipe: str | None = None
@@ -46,6 +49,7 @@ class EvaluateOptions:
     threads: int | None = None
     ten_crop: bool = False
     scales: tuple[int, ...] = ()
+    peer_timeout: float = PATIENCE
 
 
 Weights = str | Path | Mapping[str, Any]
@@ -61,32 +65,52 @@ def evaluate(
     `weights` is a run's folder, a checkpoint's, a .safetensors or .pth file, an .onnx file, an
     .engine, or a mapping by parameter path. Weights of a run see images as the run's recipe says,
     with the run's mean; others as the network's recipe says, with the training set's. In an
-    ensemble a run of another network brings its own. Raises UsageError for weights that do not
-    fit, MissingError without the data, RunError when the outputs are not finite.
+    ensemble a run of another network brings its own. Under torchrun or srun each process judges
+    its share of the images, and all return the same. Raises UsageError for weights that do not
+    fit, MissingError without the data, RunError when the outputs are not finite or another process
+    is lost.
     """
     options = options or EvaluateOptions()
     several = [weights] if isinstance(weights, str | Path | Mapping) else list(weights)
     if options.ten_crop and options.scales:
         raise UsageError("ten crops or several scales: give one of the two")
-    device = choose_device(options.device, World())
-    with said_plainly(), torch_settings(deterministic=False, threads=options.threads):
-        scores, sights = [], []
-        for each in several:
-            own = net if len(several) == 1 else _network_of(net, each)
-            sight = open_sight(own, None if isinstance(each, Mapping) else Path(each), options)
-            scorer = make_scorer(
-                sight.net, each, Mode(device, options.precision, options.channels_last)
-            )
-            workers = Workers(options.workers)
-            looks = _looks(sight, options)
-            scores.append(pooled([scores_of(scorer, look, workers) for look in looks]))
-            sights.append(sight)
-            if not bool(torch.isfinite(scores[-1]).all()):
-                raise RunError(f"{own.name} with these weights gives outputs that are not finite")
-        data = sights[0].data
-        if any(sight.data.fingerprint != data.fingerprint for sight in sights):
+    settings = torch_settings(deterministic=False, threads=options.threads)
+    with settings, joined(options.device, options.peer_timeout) as world, said_plainly():
+        device = choose_device(options.device, world)
+        nets = [net] if len(several) == 1 else [_network_of(net, each) for each in several]
+        judged = [
+            _judge(own, each, options, device, world)
+            for own, each in zip(nets, several, strict=True)
+        ]
+        data = judged[0].sight.data
+        if any(each.sight.data.fingerprint != data.fingerprint for each in judged):
             raise UsageError("an ensemble is judged by one set; give it with --data")
-        return verdict(pooled(scores), data.test.labels, data.classes)
+        if world.agree(data.fingerprint) != data.fingerprint:
+            raise UsageError(f"process {world.rank} has another data set than process 0")
+        scores = pooled([each.scores for each in judged])
+        return verdict(scores, data.test.labels, data.classes, world)
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """What some weights of an ensemble give for this process's share of the images."""
+
+    sight: Sight
+    scores: Tensor
+
+
+def _judge(
+    net: Network, weights: Weights, options: EvaluateOptions, device: torch.device, world: World
+) -> _Judged:
+    sight = open_sight(net, None if isinstance(weights, Mapping) else Path(weights), options)
+    mode = Mode(device, options.precision, options.channels_last)
+    scorer, workers = make_scorer(sight.net, weights, mode), Workers(options.workers)
+    classes = len(sight.data.classes)
+    looks = _looks(sight, options)
+    scores = pooled([scores_of(scorer, look, classes, workers, world) for look in looks])
+    if world.any(int(not torch.isfinite(scores).all())):
+        raise RunError(f"{net.name} with these weights gives outputs that are not finite")
+    return _Judged(sight, scores)
 
 
 def _network_of(net: Network, weights: Weights) -> Network:

@@ -7,20 +7,23 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from resnetc.train.draws import Samples
-from resnetc.train.evaluation import BATCH, Evaluation, Tally
+from resnetc.train.evaluation import BATCH, Evaluation, Tally, share
 from resnetc.train.feed import Workers, batches
 from resnetc.train.looks import Look
+from resnetc.train.processes import World
 from resnetc.train.scorers import Scorer
 
 
-def scores_of(scorer: Scorer, look: Look, workers: Workers) -> Tensor:
-    """Scores before softmax of every image of a set, float32 [N, classes].
+def scores_of(scorer: Scorer, look: Look, classes: int, workers: Workers, world: World) -> Tensor:
+    """Scores before softmax of this process's share of a set, float32 [N, classes].
 
     Where a look shows an image several times, or in several places, these are logarithms of the
     averaged probabilities: "10-crop, softmax scores averaged", as the authors' notes have it.
     """
-    return torch.cat([_averaged(scorer, look, images) for images in _images(scorer, look, workers)])
+    given = _images(scorer, look, workers, world)
+    # A share may be empty.
+    parts = [torch.empty(0, classes), *(_averaged(scorer, look, images) for images in given)]
+    return torch.cat(parts)
 
 
 def pooled(scores: Sequence[Tensor]) -> Tensor:
@@ -31,17 +34,17 @@ def pooled(scores: Sequence[Tensor]) -> Tensor:
     return _mean(torch.stack([each.double() for each in scores]), 0)
 
 
-def verdict(scores: Tensor, labels: Tensor, classes: Sequence[str]) -> Evaluation:
-    """What scores [N, classes] are worth by the labels [N]."""
+def verdict(scores: Tensor, labels: Tensor, classes: Sequence[str], world: World) -> Evaluation:
+    """What the scores [N, classes] of all processes' shares are worth by the set's labels."""
     tally = Tally(len(classes), torch.device("cpu"))
-    for part, truth in zip(torch.split(scores, BATCH), torch.split(labels, BATCH), strict=True):
+    own = labels[world.rank :: world.size]
+    for part, truth in zip(torch.split(scores, BATCH), torch.split(own, BATCH), strict=True):
         tally.add(part, truth)
-    return tally.result(classes)
+    return tally.result(classes, world)
 
 
-def _images(scorer: Scorer, look: Look, workers: Workers) -> Iterator[Tensor]:
-    parts = torch.split(torch.arange(len(look.view.images)), look.batch)
-    plan = [Samples(0, torch.zeros_like(part), part) for part in parts]
+def _images(scorer: Scorer, look: Look, workers: Workers, world: World) -> Iterator[Tensor]:
+    plan = share(len(look.view.images), world, look.batch)
     return (images for images, _ in batches(look.view, plan, scorer.device, workers))
 
 
