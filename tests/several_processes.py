@@ -54,7 +54,8 @@ def _do(job: dict[str, Any]) -> Any:
     return train(net, TrainOptions(**{**settings, **options})).to_json()
 
 
-def _found(job: dict[str, Any]) -> dict[str, Any]:
+def found_by_one(job: dict[str, Any]) -> dict[str, Any]:
+    """What a job gives in this process."""
     from resnetc.diagnostics import ResnetcError
 
     try:
@@ -70,7 +71,7 @@ def _one(folder: Path, rank: int, size: int, port: int) -> int:
     place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "MASTER_PORT": port}
     os.environ.update({name: str(value) for name, value in place.items()})
     os.environ["MASTER_ADDR"] = "127.0.0.1"
-    found = [_found(job) for job in json.loads((folder / "jobs.json").read_text())]
+    found = [found_by_one(job) for job in json.loads((folder / "jobs.json").read_text())]
     (here / "found.json").write_text(json.dumps(found))
     return 0
 
