@@ -269,6 +269,16 @@ def test_concats_over_all_before_grow_one_from_the_other(tmp_path: Path) -> None
     assert_same(path, lifted, X)
 
 
+@pytest.mark.parametrize("pads", [0, 1])
+def test_a_transposed_convolution(pads: int, tmp_path: Path) -> None:
+    """Its padding has another default than a convolution's, which keeps the size."""
+    node = helper.make_node("ConvTranspose", ["x", "up.weight"], ["y"], pads=4 * [pads])
+    path = write(tmp_path / "up.onnx", [node], weights("up.weight"))
+    lifted = lift(path)
+    assert ("pad=1" in lifted.text) == (pads == 1)
+    assert_same(path, lifted, X)
+
+
 def test_parts_of_a_split_keep_their_order(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Split", ["x", "sizes"], ["a", "b", "c"], axis=1),

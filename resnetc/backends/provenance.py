@@ -259,13 +259,16 @@ def layer_precisions(model: onnx.ModelProto) -> Counter[str]:
     hold floats."""
     stored = {each.name: each.data_type for each in model.graph.initializer}
     for node in model.graph.node:
-        if node.op_type in ("DequantizeLinear", "Cast") and node.input[0] in stored:
-            stored[node.output[0]] = stored[node.input[0]]
+        if node.op_type in ("DequantizeLinear", "Cast"):
+            kept = [stored[name] for name in node.input[:1] if name in stored]
+            stored.update(zip(node.output, kept, strict=False))
     names = _precision_names()
     return Counter(
-        names[stored[node.input[1]]]
+        names.get(stored[weight], "of another type")
         for node in model.graph.node
-        if node.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul") and node.input[1] in stored
+        if node.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul")
+        for weight in node.input[1:2]
+        if weight in stored
     )
 
 

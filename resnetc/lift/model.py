@@ -7,6 +7,7 @@ read off its name (torch's TorchScript exporter) or its metadata (torch's dynamo
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,14 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from resnetc.diagnostics import RunError, UsageError
 from resnetc.lift.refusal import LiftError
+from resnetc.lift.soundness import STANDARD_DOMAINS, require_sound, shown_name
 
 if TYPE_CHECKING:
     import numpy as np
     import onnx
 
 Shape = tuple[int, ...]
+_LARGEST = 1 << 31
+"""Numbers that an input may hold."""
 _SCOPES = "pkg.torch.onnx.name_scopes"
-_STANDARD = ("", "ai.onnx")
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Operation:
     proto: onnx.NodeProto = field(repr=False, compare=False)
 
     def __str__(self) -> str:
-        return f"node {self.name or self.outputs[0]} ({self.kind})"
+        return f"node {shown_name(self.proto)} ({self.kind})"
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,11 @@ def read_model(path: Path, shape: Shape | None = None) -> Model:
         found = f"{len(inputs)} inputs and {len(graph.output)} outputs"
         raise LiftError(f"{path}: a network has one input and one output, and this has {found}")
     batch, extents = _extents(path, inputs[0], shape)
-    opset = next((o.version for o in proto.opset_import if o.domain in _STANDARD), 0)
+    if batch < 1 or min(extents) < 1 or math.prod((batch, *extents)) > _LARGEST:
+        raise LiftError(f"{path}: an input of {batch} x {_by(extents)} is no batch of images")
+    opset = next((o.version for o in proto.opset_import if o.domain in STANDARD_DOMAINS), 0)
+    nodes = _needed(graph)
+    require_sound(path, graph, nodes, opset)
     return Model(
         name=path.stem,
         opset=opset,
@@ -86,7 +93,7 @@ def read_model(path: Path, shape: Shape | None = None) -> Model:
         shape=extents,
         output=graph.output[0].name,
         constants=constants,
-        operations=tuple(_needed(graph)),
+        operations=tuple(map(_operation, nodes)),
     )
 
 
@@ -143,25 +150,23 @@ def _by(extents: list[int] | Shape) -> str:
     return "x".join(str(extent or "?") for extent in extents)
 
 
-def _needed(graph: onnx.GraphProto) -> list[Operation]:
+def _needed(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
     """The nodes that the output depends on, in the file's order, which is topological."""
     needed = {graph.output[0].name}
     kept = []
     for proto in reversed(graph.node):
-        if needed.intersection(proto.output):
+        if needed.intersection(filter(None, proto.output)):
             needed.update(proto.input)
-            kept.append(_operation(proto))
+            kept.append(proto)
     return kept[::-1]
 
 
 def _operation(proto: onnx.NodeProto) -> Operation:
     from onnx import helper
 
-    if proto.domain not in _STANDARD:
-        name = proto.name or proto.output[0]
-        raise LiftError(
-            f"node {name} ({proto.domain}::{proto.op_type}): only ONNX's own operators are lifted"
-        )
+    if proto.domain not in STANDARD_DOMAINS:
+        called = f"node {shown_name(proto)} ({proto.domain}::{proto.op_type})"
+        raise LiftError(f"{called}: only ONNX's own operators are lifted")
     attributes = {a.name: helper.get_attribute_value(a) for a in proto.attribute}
     return Operation(
         proto.name,
@@ -178,11 +183,21 @@ def _place(proto: onnx.NodeProto) -> str:
     """The path of the module a node was traced in."""
     for entry in proto.metadata_props:
         if entry.key == _SCOPES:
-            scopes = ast.literal_eval(entry.value)
-            return str(scopes[-2]) if len(scopes) > 1 else ""
+            return _enclosing(entry.value)
     if not proto.name.startswith("/"):
         return ""
     return _joined(proto.name.split("/")[1:-1])
+
+
+def _enclosing(written: str) -> str:
+    """The module path in dynamo's list of scopes, the node's own name last; what is no such list
+    says nothing."""
+    try:
+        scopes = ast.literal_eval(written)
+    except (ValueError, SyntaxError):
+        return ""
+    named = isinstance(scopes, list) and all(isinstance(scope, str) for scope in scopes)
+    return str(scopes[-2]) if named and len(scopes) > 1 else ""
 
 
 def _joined(parts: list[str]) -> str:

@@ -173,6 +173,8 @@ def read_network(model: Model) -> Network:
     output = reading.values[model.output]
     if isinstance(output, Constant):
         raise LiftError(f"{model.name}: the output does not depend on the input")
+    if output == 0:
+        raise LiftError(f"{model.name}: the output is the input")
     return _live(model.name, reading.layers, output)
 
 

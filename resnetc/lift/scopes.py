@@ -16,6 +16,7 @@ from resnetc.lift.regions import Fork, Item, Leaf, Tangle
 from resnetc.lift.tree import Body, Expr, Term
 from resnetc.ops.activation import Activation
 from resnetc.ops.conv import Conv2d
+from resnetc.ops.pool import AvgPool, MaxPool
 from resnetc.shapes import TensorType, same_padding
 
 Path = tuple[str, ...]
@@ -221,6 +222,6 @@ def step(layer: Layer, prefix: Path, entry: TensorType) -> Term:
             args["pad"] = None
         if op.groups == op.in_channels == op.out_channels > 1:
             args |= {"out": None, "groups": Expr("here.channels")}
-    elif "pad" in args and args["pad"] == same_padding(args["kernel"]):
+    elif isinstance(op, MaxPool | AvgPool) and op.pad == same_padding(op.kernel):
         args["pad"] = None
     return Term(op.name, entry, layer.type, args, label, owns=layer.path is not None)

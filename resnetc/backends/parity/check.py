@@ -21,7 +21,7 @@ from resnetc.backends.parity.runtimes import (
 )
 from resnetc.backends.provenance import onnx_facts, require_same_network
 from resnetc.backends.weights import fit_weights
-from resnetc.diagnostics import CheckError, UsageError
+from resnetc.diagnostics import CheckError, RunError, UsageError
 from resnetc.ir import Graph
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def check_parity(
         fixed = None
     else:
         facts = onnx_facts(onnx_file)
+        _require_known_precision(onnx_file, facts.said)
         require_same_network(graph, facts.said, onnx_file)
         model = OnnxModel(onnx_file, str(onnx_file), facts.said)
         fixed = fixed_batch(facts.input_shape)
@@ -87,6 +88,8 @@ def _agreements(
     fixed: int | None,
 ) -> list[Agreement]:
     found = _in_batches(runtime.run, inputs, fixed)
+    for name, reference in outputs.items():
+        _require_shape(runtime.name, name, found[name], reference)
     told = [
         compare(runtime.name, name, found[name], reference, allowed)
         for name, reference in outputs.items()
@@ -161,6 +164,20 @@ def _given(graph: Graph, images: np.ndarray) -> dict[str, np.ndarray]:
     if len(graph.inputs) != 1:
         raise UsageError(f"{graph.name} has {len(graph.inputs)} inputs: images feed one")
     return {graph.inputs[0].name: images}
+
+
+def _require_known_precision(file: Path, said: Mapping[str, str]) -> None:
+    """A file that does not say its precision is held to fp32's tolerance."""
+    precision = said.get("precision", "fp32")
+    if precision not in TOLERANCES:
+        known = ", ".join(TOLERANCES)
+        raise RunError(f"{file}: it says that its precision is {precision!r}, none of {known}")
+
+
+def _require_shape(runtime: str, output: str, found: np.ndarray, reference: np.ndarray) -> None:
+    if found.shape != reference.shape:
+        shapes = ("x".join(map(str, array.shape)) for array in (found, reference))
+        raise CheckError("{} gives {} as {}, and it is {}".format(runtime, output, *shapes))
 
 
 def _require_finite(name: str, reference: np.ndarray) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from resnetc.diagnostics import UsageError, suggest
+from resnetc.diagnostics import RunError, UsageError, suggest
 from resnetc.ir import Graph, Node
 from resnetc.ops import BatchNorm
 
@@ -27,6 +27,7 @@ RUNTIMES: Mapping[str, str] = {
 }
 """Where each runtime is found, as "module:Class"."""
 DEFAULT = ("eager", "onnxruntime")
+_LARGEST_BATCH = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -107,5 +108,11 @@ def tensors_of(graph: Graph, tensors: Collection[str]) -> dict[str, str]:
 
 
 def fixed_batch(shape: Sequence[Any]) -> int | None:
-    """The batch that a model is fixed to, None for a dynamic one."""
-    return shape[0] if isinstance(shape[0], int) else None
+    """The batch that a model is fixed to, None for a dynamic one.
+
+    Raises RunError for a batch that there cannot be, of a damaged file.
+    """
+    batch = shape[0] if isinstance(shape[0], int) else None
+    if batch is not None and not 0 < batch <= _LARGEST_BATCH:
+        raise RunError(f"the ONNX model is fixed to a batch of {batch:,}")
+    return batch

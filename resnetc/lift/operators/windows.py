@@ -24,11 +24,25 @@ def _padding(operation: Operation, kernel: Size, dilation: Size = (1, 1)) -> Siz
         ):
             return same_padding(kernel, dilation)
         raise LiftError(f"{operation}: auto_pad {auto} pads its sides unequally")
-    top, left, bottom, right = operation.attributes.get("pads", [0, 0, 0, 0])
-    if (top, left) != (bottom, right):
-        sides = f"{top}, {left} before and {bottom}, {right} after"
-        raise LiftError(f"{operation}: pads {sides}; only equal sides are lifted")
-    return top, left
+    before, after = _pads(operation)
+    if before != after:
+        raise _unequal(operation)
+    return before
+
+
+def _pads(operation: Operation) -> tuple[Size, Size]:
+    """What stands before and behind height and width."""
+    given = operation.attributes.get("pads", [0, 0, 0, 0])
+    if len(given) != 4:
+        raise LiftError(f"{operation}: only windows of two dimensions are lifted")
+    top, left, bottom, right = given
+    return (top, left), (bottom, right)
+
+
+def _unequal(operation: Operation) -> LiftError:
+    (top, left), (bottom, right) = _pads(operation)
+    sides = f"{top}, {left} before and {bottom}, {right} after"
+    return LiftError(f"{operation}: pads {sides}; only equal sides are lifted")
 
 
 def _conv(reading: Reading, operation: Operation) -> None:
@@ -113,8 +127,8 @@ def _pool(reading: Reading, operation: Operation) -> None:
         raise LiftError(f"{operation}: dilated pools are not lifted")
     counted = bool(operation.attributes.get("count_include_pad", 0))
     ceil = bool(operation.attributes.get("ceil_mode", 0))
-    pads = operation.attributes.get("pads", [0, 0, 0, 0])
-    if not ceil and not counted and pads[:2] != pads[2:]:
+    before, after = _pads(operation)
+    if not ceil and not counted and before != after:
         ceil, pad = True, _ceiled(operation, operand, kernel, stride)
     else:
         pad = _padding(operation, kernel)
@@ -132,15 +146,14 @@ def _pool(reading: Reading, operation: Operation) -> None:
 
 def _ceiled(operation: Operation, operand: Layer, kernel: Size, stride: Size) -> Size:
     """The padding of a pool in ceil mode that was written as more padding behind each axis."""
-    top, left, bottom, right = operation.attributes["pads"]
+    padding, behind = _pads(operation)
     for size, k, s, before, after in zip(
-        operand.type.shape[1:], kernel, stride, (top, left), (bottom, right), strict=True
+        operand.type.shape[1:], kernel, stride, padding, behind, strict=True
     ):
         extent = (size + before + after - k) // s + 1
         if window_extent(size, k, s, before, ceil=True) != extent or not 0 <= after - before < s:
-            sides = f"{top}, {left} before and {bottom}, {right} after"
-            raise LiftError(f"{operation}: pads {sides}; only equal sides are lifted")
-    return top, left
+            raise _unequal(operation)
+    return padding
 
 
 def _global_pool(reading: Reading, operation: Operation) -> None:
