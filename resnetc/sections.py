@@ -7,8 +7,9 @@ backend cannot do is refused by the verb that would have it done.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NewType
+from typing import Any, ClassVar, Literal, NewType
 
 NetworkName = NewType("NetworkName", str)
 """A complete network that the section's file knows, by name."""
@@ -78,14 +79,44 @@ class Precision:
 
 
 @dataclass(frozen=True)
+class Engine:
+    """What TensorRT's builder is told; each means what the flag of `resnetc export` of its name
+    means, and `workspace` is in bytes."""
+
+    timing_cache: str | None = None
+    hardware_compatible: Literal["ampere+", "same"] | None = None
+    version_compatible: bool = False
+    refit: bool = False
+    strip_weights: bool = False
+    optimization_level: Literal[0, 1, 2, 3, 4, 5] | None = None
+    workspace: int | None = None
+    capability: tuple[str, ...] = ()
+    tf32: bool = False
+
+
+def differing(record: Precision | Engine) -> dict[str, Any]:
+    """Fields that are not left at their defaults."""
+    held = ((field, getattr(record, field.name)) for field in dataclasses.fields(record))
+    return {field.name: value for field, value in held if value != field.default}
+
+
+@dataclass(frozen=True)
 class Deploy:
     """What a network is exported to.
 
-    `batch` is fixed where both bounds are equal, and without any is left open.
+    `batch` is fixed where both bounds are equal, and without any is left open. `outputs` are
+    labels, for the values behind them in the place of the network's outputs.
     """
 
     network: NetworkName
     target: Literal["onnx", "tensorrt", "tensorrt_rtx", "torch"] = "onnx"
     batch: tuple[int, int] | None = None
     opset: int | None = None
+    outputs: tuple[str, ...] = ()
     precision: Precision = Precision()
+    engine: Engine = Engine()
+
+    @property
+    def is_engine(self) -> bool:
+        """Whether TensorRT builds it."""
+        return self.target in ("tensorrt", "tensorrt_rtx")

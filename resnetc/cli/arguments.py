@@ -14,6 +14,8 @@ from resnetc.driver import Network, load
 
 LOCK = "lock.json"
 """A run's record of all that was decided, in its folder."""
+RANDOM = "random"
+"""What `--weights` calls made-up weights."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -35,20 +37,20 @@ def set_option(command: F) -> F:
     )(command)
 
 
-def _labels(ctx: click.Context, param: click.Parameter, text: str | None) -> tuple[str, ...] | None:
+def _listed(ctx: click.Context, param: click.Parameter, text: str | None) -> tuple[str, ...] | None:
     if text is None:
         return None
-    labels = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-    if not labels:
+    names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not names:
         raise click.BadParameter(f"`{text}` names nothing")
-    return labels
+    return names
 
 
 def outputs_option(command: F) -> F:
     """`--outputs layer2,layer3`, as a tuple of labels or None."""
     return click.option(
         "--outputs",
-        callback=_labels,
+        callback=_listed,
         metavar="LABEL[,...]",
         help="Give the values after these blocks or layers, and no others (`logits` is one too); "
         "what they do not need is left out.",
@@ -58,6 +60,44 @@ def outputs_option(command: F) -> F:
 def json_option(command: F) -> F:
     """`--json`, as `as_json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")(command)
+
+
+def network_options(command: F) -> F:
+    """What says which network: NETWORK, `--set` and `--outputs`."""
+    return network_argument(set_option(outputs_option(command)))
+
+
+def weights_option(command: F) -> F:
+    """`--weights` and, for made-up ones, `--seed`."""
+    command = click.option(
+        "--seed",
+        type=click.IntRange(0),
+        default=0,
+        show_default=True,
+        help="Seed of random weights and inputs.",
+    )(command)
+    return click.option(
+        "--weights",
+        metavar="FILE|FOLDER|random",
+        help="A .safetensors file, the folder of a run or a checkpoint, a .pth of torch's, or "
+        "`random` (the default): seeded weights for trying out the path.",
+    )(command)
+
+
+def running_options(known: str, usual: str) -> Callable[[F], F]:
+    """What verbs share that run a network in several runtimes: which network, which weights, and
+    `--backends` as a tuple of names or None. `known` and `usual` are names, in words."""
+
+    def add(command: F) -> F:
+        backends = click.option(
+            "--backends",
+            callback=_listed,
+            metavar="NAME[,...]",
+            help=f"Any of {known}.  [{usual}]",
+        )
+        return network_options(weights_option(backends(json_option(command))))
+
+    return add
 
 
 def parse_settings(settings: tuple[str, ...]) -> dict[str, str]:
@@ -87,9 +127,13 @@ def load_trained(
     """The network a verb was asked for, and where the weights are a run's, as that run bound it.
 
     Training binds the number of classes to the data set's; without this, the weights of a run
-    would not fit the network that was trained. What is asked for goes first.
+    would not fit the network that was trained. What is asked for goes first. A deployment's
+    outputs are the network's, where no others are asked for.
     """
     net = load_network(network, settings, outputs)
+    if outputs is None and net.deploy is not None and net.deploy.outputs:
+        outputs = net.deploy.outputs
+        net = net.with_outputs(outputs)
     trained = _trained_network(weights)
     if trained is None or trained.get("name") != net.name:
         return net

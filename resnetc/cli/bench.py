@@ -9,13 +9,7 @@ from typing import TYPE_CHECKING, Literal, cast
 import click
 
 from resnetc.atomic import write_text
-from resnetc.cli.arguments import (
-    json_option,
-    load_trained,
-    network_argument,
-    outputs_option,
-    set_option,
-)
+from resnetc.cli.arguments import RANDOM, load_trained, running_options
 from resnetc.diagnostics import UsageError
 
 if TYPE_CHECKING:
@@ -26,14 +20,9 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@network_argument
-@set_option
-@outputs_option
-@click.option(
-    "--backends",
-    metavar="NAMES",
-    help="Any of eager, compile, onnxruntime, openvino, tensorrt, separated by commas. "
-    "Without it eager, compile, onnxruntime, and tensorrt where a GPU is.",
+@running_options(
+    "eager, compile, onnxruntime, openvino, tensorrt",
+    "eager,compile,onnxruntime, and tensorrt where a GPU is",
 )
 @click.option("--batch", default="1,8", show_default=True, help="Batch sizes.")
 @click.option(
@@ -55,15 +44,12 @@ if TYPE_CHECKING:
     help="Memory format for torch; other backends choose their own.",
 )
 @click.option("--tf32", is_flag=True, help="Let fp32 products round to TF32 on a GPU.")
-@click.option("--weights", metavar="FILE", help="Weights to run; seeded random ones without it.")
-@click.option("--seed", default=0, show_default=True, help="Seed of input and random weights.")
 @click.option("--out", metavar="FILE", help="Write the report as JSON, too.")
-@json_option
 def bench(
     network: str,
     settings: tuple[str, ...],
     outputs: tuple[str, ...] | None,
-    backends: str | None,
+    backends: tuple[str, ...] | None,
     batch: str,
     precision: str,
     device: str,
@@ -87,13 +73,14 @@ def bench(
     from resnetc.bench import Request, run_bench
     from resnetc.bench.machine import cores
 
+    net = load_trained(network, settings, weights, outputs)
     request = Request(
         network=network,
-        settings=load_trained(network, settings, weights, outputs).settings,
-        outputs=outputs,
-        weights=weights,
+        settings=net.settings,
+        outputs=net.outputs,
+        weights=None if weights == RANDOM else weights,
         seed=seed,
-        backends=_names(backends) if backends is not None else (),
+        backends=backends or (),
         batches=_numbers(batch),
         precisions=_names(precision),
         device=cast('Literal["auto", "cpu", "cuda"]', device),

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from resnetc.cli.arguments import (
+    RANDOM,
     json_option,
     load_trained,
-    network_argument,
-    outputs_option,
-    set_option,
+    network_options,
+    weights_option,
 )
 from resnetc.cli.deployment import apply_deployment
 from resnetc.cli.engine import engine_options, take_engine
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from resnetc.backends.base import Artefact, ExportRequest
     from resnetc.backends.weights import Arrays
 
-RANDOM = "random"
 _WITHOUT_WEIGHTS = {"torch"}
 """Backends that write the network alone."""
 _ENCODINGS = {"tensorrt": "tensorrt"}
@@ -52,23 +51,6 @@ def _batch(ctx: click.Context, param: click.Parameter, text: str | None) -> Batc
     return numbers[0], numbers[len(numbers) // 2], numbers[-1]
 
 
-def weights_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """`--weights` and, for made-up ones, `--seed`."""
-    command = click.option(
-        "--seed",
-        type=click.IntRange(0),
-        default=0,
-        show_default=True,
-        help="Seed of random weights and inputs.",
-    )(command)
-    return click.option(
-        "--weights",
-        metavar="FILE|FOLDER|random",
-        help="A .safetensors file, the folder of a run or a checkpoint, a .pth of torch's, or "
-        "`random` (the default): seeded weights for trying out the path.",
-    )(command)
-
-
 def load_weights(net: Network, weights: str | None, seed: int, *, say: bool = True) -> Arrays:
     """The weights a verb was asked for, fitted to the network. Says so when they are made up."""
     from resnetc.backends.random_weights import random_weights
@@ -85,9 +67,7 @@ def load_weights(net: Network, weights: str | None, seed: int, *, say: bool = Tr
 
 
 @click.command()
-@network_argument
-@set_option
-@outputs_option
+@network_options
 @click.option(
     "--to",
     "targets",
@@ -152,8 +132,11 @@ def export(
     from resnetc.backends.provenance import text_hash
 
     net = load_trained(network, settings, weights, outputs)
-    targets, options = apply_deployment(ctx, net, targets, options)
-    chosen = list(dict.fromkeys(target.strip() for target in targets.split(",")))
+    settled = apply_deployment(ctx, net, targets, options)
+    if settled.name is not None:
+        click.echo(settled, err=True)
+    options = settled.options
+    chosen = list(dict.fromkeys(target.strip() for target in settled.targets.split(",")))
     require_known(chosen)
     provenance = {
         "reference": net.reference,
@@ -185,7 +168,10 @@ def export(
     if as_json:
         failed = [{"backend": name, "error": str(error)} for name, error in failures.items()]
         made = [{"backend": name, **each.to_json()} for name, each in written.items()]
-        click.echo(json.dumps({"network": net.name, "written": made, "failed": failed}, indent=2))
+        document = {"network": net.name, "written": made, "failed": failed}
+        if settled.name is not None:
+            document["deployment"] = settled.to_json()
+        click.echo(json.dumps(document, indent=2))
     if failures:
         ctx.exit(next(iter(failures.values())).exit_code)
 

@@ -9,15 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from resnetc.cli.arguments import (
-    json_option,
-    load_trained,
-    network_argument,
-    outputs_option,
-    set_option,
-)
-from resnetc.cli.export import RANDOM, load_weights, weights_option
-from resnetc.diagnostics import CheckError, ResnetcError, UsageError
+from resnetc.cli.arguments import RANDOM, load_trained, running_options
+from resnetc.cli.export import load_weights
+from resnetc.diagnostics import CheckError, ResnetcError
 from resnetc.driver import Network
 
 if TYPE_CHECKING:
@@ -29,10 +23,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@network_argument
-@set_option
-@outputs_option
-@weights_option
+@running_options("eager, compile, onnxruntime, openvino", "eager,onnxruntime")
 @click.option(
     "--onnx",
     "onnx_files",
@@ -49,12 +40,6 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="A TensorRT engine whose sidecar is to be checked, any number of times.",
 )
-@click.option(
-    "--backends",
-    metavar="NAMES",
-    help="Any of eager, compile, onnxruntime, openvino, separated by commas; eager,onnxruntime "
-    "without it.",
-)
 @click.option("--batch", type=click.IntRange(1), default=4, show_default=True, help="Samples.")
 @click.option(
     "--data",
@@ -64,7 +49,6 @@ if TYPE_CHECKING:
 @click.option(
     "--tolerance", type=click.FloatRange(0), help="Largest error, relative to the largest output."
 )
-@json_option
 def verify(
     network: str,
     settings: tuple[str, ...],
@@ -73,7 +57,7 @@ def verify(
     seed: int,
     onnx_files: tuple[Path, ...],
     engines: tuple[Path, ...],
-    backends: str | None,
+    backends: tuple[str, ...] | None,
     batch: int,
     data: str | None,
     tolerance: float | None,
@@ -96,7 +80,7 @@ def verify(
             click.echo(str(claim))
     images = None if data is None else _images(net, weights, data, batch)
     shown = _inputs(batch, seed, data, images)
-    chosen = _names(backends) if backends is not None else DEFAULT
+    chosen = DEFAULT if backends is None else backends
     agreements, refused = _compare(net, held, onnx_files, chosen, images, batch, seed, tolerance)
     if as_json:
         told = _document(net, shown, claims, agreements)
@@ -152,13 +136,6 @@ def _inputs(batch: int, seed: int, data: str | None, images: np.ndarray | None) 
         return {"batch": batch, "seed": seed, "said": f"{batch} random inputs, seed {seed}"}
     count = len(images)
     return {"batch": count, "data": data, "said": f"{count} test images of {data}"}
-
-
-def _names(text: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-    if not names:
-        raise UsageError(f"`{text}` names nothing")
-    return names
 
 
 def _compare(

@@ -143,17 +143,23 @@ def _result(graph: Graph, node_id: NodeId) -> NodeId | None:
 # ------------------------------------------------------------------------------------ labels
 
 
+class NoSuchLabelError(UsageError):
+    """A label that is not in the network. `close` is the one that was meant, if one is near."""
+
+    def __init__(self, graph: Graph, label: str) -> None:
+        self.close = suggest(label, _labels(graph))
+        hint = f"; did you mean {self.close}?" if self.close else ""
+        super().__init__(f"{graph.name} has no layer or block `{label}` to keep{hint}")
+
+
 def under(graph: Graph, labels: Iterable[str]) -> dict[str, str]:
-    """The nodes at or under labels, each with the label. Raises UsageError for a label that is
-    not in the network."""
+    """The nodes at or under labels, each with the label. Raises NoSuchLabelError."""
     found: dict[str, str] = {}
     for label in labels:
         nodes = [node for node in graph if node.op.name != "input"]
         names = [n.name for n in nodes if n.name == label or n.name.startswith(f"{label}.")]
         if not names:
-            meant = suggest(label, _labels(graph))
-            hint = f"; did you mean {meant}?" if meant else ""
-            raise UsageError(f"{graph.name} has no layer or block `{label}` to keep{hint}")
+            raise NoSuchLabelError(graph, label)
         for name in names:
             found.setdefault(name, label)
     return found
