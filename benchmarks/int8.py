@@ -5,11 +5,14 @@
 
 For each network, in one process and one run, with random weights and the same images:
 
-    quantize   seconds from the fp32 network to the int8 file, calibration (min-max) included
+    quantize   seconds from the fp32 network to the int8 file, calibration (min-max) included, and
+               the processor's, which other work on the machine disturbs less
     nodes      QuantizeLinear and DequantizeLinear in the file
     speed      onnxruntime at batch 1 on the CPU, interleaved: fp32, ours, theirs
     engine     seconds to parse and build with tensorrt_rtx, no GPU needed: ours in TensorRT's
-               encoding, theirs with signed symmetric activations and float biases
+               encoding, theirs with signed symmetric activations and float biases; the
+               processor's seconds too
+    ratios     ours over theirs, in the processor's seconds
 
 `theirs` is `onnxruntime.quantization.quantize_static` of our fp32 file, after its own
 pre-processing: Q/DQ format, weights per channel, unsigned activations. A network that is not asked
@@ -46,6 +49,8 @@ from resnetc.sections import MinMax
 NETWORKS = ("resnet50", "resnet152", "resnet110", "resnet1202")
 PACKAGES = ("onnx", "onnxruntime", "tensorrt-rtx", "numpy")
 IMAGES = 8
+OURS, THEIRS = FOR_HERE = ("resnetc", "onnxruntime")
+OURS_RT, THEIRS_RT = FOR_TENSORRT = ("resnetc for tensorrt", "onnxruntime for tensorrt")
 
 
 def main() -> None:
@@ -72,40 +77,40 @@ def measure(net: Network, folder: Path, rounds: int) -> dict[str, Any]:
     write_onnx(net.graph, wide, weights)
     entry = net.graph.inputs[0].name
     load_before = load_average()
+    files = {name: folder / f"{name}.onnx" for name in (*FOR_HERE, *FOR_TENSORRT)}
     made = {
-        "resnetc": _timed(lambda: _ours(net, weights, images, folder / "resnetc.onnx", "ort")),
-        "resnetc for tensorrt": _timed(
-            lambda: _ours(net, weights, images, folder / "resnetc for tensorrt.onnx", "tensorrt")
-        ),
-        "onnxruntime": _timed(
-            lambda: _theirs(wide, folder / "onnxruntime.onnx", images, entry, signed=False)
-        ),
-        "onnxruntime for tensorrt": _timed(
-            lambda: _theirs(
-                wide, folder / "onnxruntime for tensorrt.onnx", images, entry, signed=True
-            )
-        ),
+        OURS: _timed(lambda: _ours(net, weights, images, files[OURS], "ort")),
+        OURS_RT: _timed(lambda: _ours(net, weights, images, files[OURS_RT], "tensorrt")),
+        THEIRS: _timed(lambda: _theirs(wide, files[THEIRS], images, entry, signed=False)),
+        THEIRS_RT: _timed(lambda: _theirs(wide, files[THEIRS_RT], images, entry, signed=True)),
     }
+    engines = {name: _engine(files[name]) for name in FOR_TENSORRT}
     return {
         "images": IMAGES,
         "load": load_before,
-        "quantize_seconds": made,
-        "nodes": {name: _nodes(folder / f"{name}.onnx") for name in made},
-        "batch_1": _speeds(
-            {name: folder / f"{name}.onnx" for name in ("fp32", "resnetc", "onnxruntime")},
-            images[0],
-            rounds,
-        ),
-        "engine": {
-            name: _engine(folder / f"{name}.onnx") for name in made if name.endswith("tensorrt")
+        "quantize_seconds": {name: seconds for name, (seconds, _) in made.items()},
+        "quantize_cpu_seconds": {name: cpu for name, (_, cpu) in made.items()},
+        "nodes": {name: _nodes(file) for name, file in files.items()},
+        "batch_1": _speeds({"fp32": wide, **{n: files[n] for n in FOR_HERE}}, images[0], rounds),
+        "engine": engines,
+        "ratios": {
+            "quantize": _ratio(made[OURS][1], made[THEIRS][1]),
+            "quantize for tensorrt": _ratio(made[OURS_RT][1], made[THEIRS_RT][1]),
+            "engine": _ratio(*(engines[name].get("cpu_seconds") for name in FOR_TENSORRT)),
         },
     }
 
 
-def _timed(call: Callable[[], object]) -> float:
-    started = time.perf_counter()
+def _timed(call: Callable[[], object]) -> tuple[float, float]:
+    """Seconds, and the processor's."""
+    started, before = time.perf_counter(), time.process_time()
     call()
-    return round(time.perf_counter() - started, 3)
+    return round(time.perf_counter() - started, 3), round(time.process_time() - before, 3)
+
+
+def _ratio(ours: float | None, theirs: float | None) -> float | None:
+    """None where one of the two was refused."""
+    return round(ours / theirs, 4) if ours is not None and theirs else None
 
 
 # ------------------------------------------------------------------------------------ quantizing
@@ -193,7 +198,7 @@ def _engine(file: Path) -> dict[str, Any]:
     """Parse and build with tensorrt_rtx, for all that it builds for without a GPU."""
     import tensorrt_rtx as trt
 
-    started = time.perf_counter()
+    started, before = time.perf_counter(), time.process_time()
     logger = trt.Logger(trt.Logger.INTERNAL_ERROR)
     builder = trt.Builder(logger)
     network = builder.create_network(0)
@@ -213,8 +218,12 @@ def _engine(file: Path) -> dict[str, Any]:
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         return {"refused": "built no engine"}
-    seconds = round(time.perf_counter() - started, 2)
-    return {"seconds": seconds, "layers": network.num_layers, "bytes": memoryview(plan).nbytes}
+    return {
+        "seconds": round(time.perf_counter() - started, 2),
+        "cpu_seconds": round(time.process_time() - before, 2),
+        "layers": network.num_layers,
+        "bytes": memoryview(plan).nbytes,
+    }
 
 
 if __name__ == "__main__":
