@@ -61,10 +61,10 @@ def _require_text(path: Path, node: onnx.NodeProto) -> None:
 
 
 def _context(opset: int) -> Any:
-    from onnx import checker
+    from onnx import IR_VERSION, checker
 
     context = checker.C.CheckerContext()
-    context.ir_version = checker.IR_VERSION
+    context.ir_version = IR_VERSION
     context.opset_imports = dict.fromkeys(STANDARD_DOMAINS, opset)
     return context
 
