@@ -168,7 +168,7 @@ def export(
     if as_json:
         failed = [{"backend": name, "error": str(error)} for name, error in failures.items()]
         made = [{"backend": name, **each.to_json()} for name, each in written.items()]
-        document = {"network": net.name, "written": made, "failed": failed}
+        document: dict[str, Any] = {"network": net.name, "written": made, "failed": failed}
         if settled.name is not None:
             document["deployment"] = settled.to_json()
         click.echo(json.dumps(document, indent=2))

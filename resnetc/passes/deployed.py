@@ -45,8 +45,8 @@ def _without_layer(graph: Graph, exported: Graph, keep: Sequence[LabelAt]) -> li
         try:
             under(exported, [at.label])
         except NoSuchLabelError as error:
-            gone = [node for node in graph if node.name == at.label]
-            secondary = tuple(Label(node.span, "not exported as a layer") for node in gone[:1])
+            gone = [node.span for node in graph if node.name == at.label and node.span is not None]
+            secondary = tuple(Label(span, "not exported as a layer") for span in gone[:1])
             message = f"{graph.name} has no layer or block `{at.label}` to keep wide"
             advice = _meant(at, error.close)
             findings.append(Diagnostic("E0420", message, Label(at.span), secondary, (), advice))
