@@ -17,18 +17,18 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-import torchvision
-from torch import Tensor, nn
+from torch import Tensor
 
 import harness
+import train as training
+from contestants import Setting, Work
+from contestants import captured as as_graph
 from resnetc.backends.parity import check_parity
 from resnetc.backends.random_weights import random_weights
 from resnetc.backends.tensorrt import TensorRtOptions, build_engine
@@ -41,8 +41,7 @@ from resnetc.passes import lower_for_inference
 
 PRECISIONS = ("fp32", "fp16", "bf16")
 NOT_HERE = "not measured: no NVIDIA GPU here"
-PACKAGES = ("torch", "torchvision", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx")
-Work = Callable[[], object]
+PACKAGES = ("torch", "torchvision", "timm", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx")
 
 
 @dataclass(frozen=True)
@@ -51,6 +50,7 @@ class Scale:
 
     device: str
     network: str
+    trained: tuple[str, ...]
     side: int
     batch: int
     rounds: int
@@ -62,8 +62,8 @@ class Scale:
         return self.device == "cpu"
 
 
-FULL = Scale("cuda", "resnet50", 224, 128, 15, 10)
-DRY = Scale("cpu", "resnet20", 32, 2, 1, 1)
+FULL = Scale("cuda", "resnet50", ("resnet50", "resnet152", "resnet110"), 224, 128, 15, 10)
+DRY = Scale("cpu", "resnet20", ("resnet20",), 32, 2, 1, 1)
 
 
 # ---------------------------------------------------------------------------------------- timing
@@ -99,73 +99,33 @@ def _between_events(work: Work, repeats: int) -> float:
 
 def captured(work: Work, scale: Scale) -> Work:
     """The same work as one CUDA graph; on the CPU as it is."""
-    if scale.dry:
-        return work
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(3):
-            work()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        work()
-    return graph.replay
+    return work if scale.dry else as_graph(work)
 
 
 # ----------------------------------------------------------------------------------------- parts
 
 
 def train(scale: Scale, folder: Path) -> dict[str, Any]:
-    """A training step of ours and torchvision's, plain, compiled and as a CUDA graph."""
+    """`train.py` on the GPU, channels last: a training step of ours and of others."""
     found: dict[str, Any] = {}
     for precision in ("fp32", "tf32", "bf16"):
         torch.backends.cuda.matmul.allow_tf32 = precision != "fp32"
         torch.backends.cudnn.allow_tf32 = precision != "fp32"
-        found[precision] = measure(_steps(scale, precision), scale)
+        cast = "bf16" if precision == "bf16" else "fp32"
+        for network in scale.trained:
+            batch = 0 if scale.dry else training.BATCHES["cuda"].get(network, 128)
+            setting = Setting(network, batch or scale.batch, scale.device, cast, True)
+            found[f"{network}, {precision}"] = _trained(setting, scale)
     return found
 
 
-def _steps(scale: Scale, precision: str) -> dict[str, Work]:
-    net = load(scale.network)
-    ours = build_module(net.graph, seed=0)
-    steps = {
-        "ours": _step(ours, scale, precision),
-        "ours, CUDA graph": captured(
-            _step(build_module(net.graph, seed=0), scale, precision), scale
-        ),
-    }
-    if not scale.dry:  # compiling for a CPU would say nothing, and take a minute
-        compiled = torch.compile(build_module(net.graph, seed=0))
-        steps["ours, compiled"] = _step(compiled, scale, precision)
-    if hasattr(torchvision.models, scale.network):
-        theirs = getattr(torchvision.models, scale.network)(weights=None)
-        theirs.load_state_dict(ours.state_dict())
-        steps["torchvision"] = _step(theirs, scale, precision)
-    return steps
-
-
-def _step(module: nn.Module, scale: Scale, precision: str) -> Work:
-    """Forward, cross-entropy, backward, SGD with momentum; on tensors that stay where they are."""
-    module = module.to(scale.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    image = torch.randn(scale.batch, 3, scale.side, scale.side, device=scale.device)
-    image = image.to(memory_format=torch.channels_last)
-    target = torch.zeros(scale.batch, dtype=torch.int64, device=scale.device)
-    optimizer = torch.optim.SGD(module.parameters(), lr=1e-4, momentum=0.9)
-    narrow: AbstractContextManager[Any] = nullcontext()
-    if precision == "bf16":
-        # A graph must not replay casts that an earlier step has cached.
-        narrow = torch.autocast(scale.device, torch.bfloat16, cache_enabled=False)
-
-    def step() -> Tensor:
-        optimizer.zero_grad(set_to_none=True)
-        with narrow:
-            loss = F.cross_entropy(module(image).float(), target)
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    return step
+def _trained(setting: Setting, scale: Scale) -> Any:
+    """Each contestant, compiled ones too; on the CPU a step of each, uncompiled."""
+    if not scale.dry:
+        return training.measure(setting, scale.rounds, scale.repeats, compiled=True)
+    for make in training.contestants(setting, compiled=False).values():
+        make()()
+    return NOT_HERE
 
 
 def infer(scale: Scale, folder: Path) -> dict[str, Any]:

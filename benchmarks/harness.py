@@ -104,8 +104,7 @@ def _own_peak_bytes(unit: int) -> int:
     process that started us.
     """
     try:
-        status = Path("/proc/self/status").read_text()
-        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+        return own_peak()
     except (OSError, IndexError, ValueError):
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
@@ -140,6 +139,18 @@ def write(name: str, results: Mapping[str, Any], packages: Sequence[str] = ()) -
     path = RESULTS / f"{name}.json"
     atomic.write_text(path, json.dumps(document, indent=2) + "\n")
     return path
+
+
+def forget_peak() -> int:
+    """Let this process's peak of resident memory begin anew, on Linux; the bytes it has now."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return own_peak()
+
+
+def own_peak() -> int:
+    """Most resident bytes of this process since it began, or since `forget_peak`, on Linux."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
 def _turns(names: Mapping[str, object], rounds: int) -> Iterator[tuple[str, int]]:
