@@ -13,7 +13,7 @@ import onnx_models
 import pytest
 import torch
 import torchvision
-from onnx import helper
+from onnx import TensorProto, helper
 from onnx_models import EXPORTS, export, run, torchvision_model, without_names, write
 
 from resnetc.backends.onnx import OnnxOptions
@@ -279,6 +279,32 @@ def test_a_transposed_convolution(pads: int, tmp_path: Path) -> None:
     assert_same(path, lifted, X)
 
 
+RESIZED = {
+    "nearest": ({"mode": "nearest", "scale_factor": 2}, "upsample(scale=2)"),
+    "bilinear": ({"mode": "bilinear", "size": (24, 40)}, 'upsample(to=24x40, mode="bilinear")'),
+    "smaller": ({"mode": "bilinear", "size": (5, 5)}, 'upsample(to=5, mode="bilinear")'),
+}
+
+
+@pytest.mark.parametrize("name", RESIZED)
+def test_resizing_as_torch_traces_it(name: str, tmp_path: Path) -> None:
+    options, said = RESIZED[name]
+
+    class Resized(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = torch.nn.Conv2d(3, 4, 3, padding=1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.nn.functional.interpolate(self.conv(x), **options)
+
+    torch.manual_seed(0)
+    x = export(Resized().eval(), path := tmp_path / "resized.onnx", "folded", side=16)
+    lifted = lift(path)
+    assert said in lifted.text
+    assert_same(path, lifted, x)
+
+
 def test_parts_of_a_split_keep_their_order(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Split", ["x", "sizes"], ["a", "b", "c"], axis=1),
@@ -403,6 +429,13 @@ def test_what_compiles_to_another_network_is_written_plainly(
 # -------------------------------------------------------------------------------- refusals
 
 
+BRANCH = helper.make_graph(
+    [helper.make_node("Relu", ["x"], ["inner"])],
+    "branch",
+    [],
+    [helper.make_tensor_value_info("inner", TensorProto.FLOAT, None)],
+)
+
 REFUSED = {
     "operator": ([helper.make_node("Erf", ["x"], ["y"], "odd")], "node odd (Erf): there is no"),
     "transpose": (
@@ -418,6 +451,48 @@ REFUSED = {
         "node k (Clip): only clipping to 0..6",
     ),
     "axis": ([helper.make_node("Concat", ["x", "x"], ["y"], "j", axis=2)], "node j (Concat)"),
+    "lstm": (
+        [helper.make_node("LSTM", ["x", "w", "w"], ["y"], "l", hidden_size=4)],
+        "node l (LSTM): there is no layer for this operator",
+    ),
+    "if": (
+        [helper.make_node("If", ["x"], ["y"], "i", then_branch=BRANCH, else_branch=BRANCH)],
+        "node i (If): there is no layer for this operator",
+    ),
+    "attention": (
+        [helper.make_node("MatMul", ["x", "x"], ["y"], "m")],
+        "node m (MatMul): operand 1 is computed, and must be a constant",
+    ),
+    "cubic": (
+        [helper.make_node("Resize", ["x", "", "two"], ["y"], "z", mode="cubic")],
+        "node z (Resize): cubic, half_pixel: only nearest (asymmetric, floor) and linear",
+    ),
+    "corners": (
+        [
+            helper.make_node(
+                "Resize",
+                ["x", "", "two"],
+                ["y"],
+                "z",
+                mode="linear",
+                coordinate_transformation_mode="align_corners",
+            )
+        ],
+        "node z (Resize): linear, align_corners: only",
+    ),
+    "depth": (
+        [
+            helper.make_node(
+                "Resize",
+                ["x", "", "deep"],
+                ["y"],
+                "z",
+                coordinate_transformation_mode="asymmetric",
+                nearest_mode="floor",
+            )
+        ],
+        "node z (Resize): only height and width are resized, not to [1, 8, 8, 8]",
+    ),
     "domain": (
         [helper.make_node("Gelu", ["x"], ["y"], "g", domain="com.microsoft")],
         "node g (com.microsoft::Gelu)",
@@ -436,6 +511,8 @@ def test_refusals_name_the_node(
         **weights("w"),
         "one": np.array(1, np.float32),
         "to": np.array([1, 8, 4, 8], np.int64),
+        "two": np.array([1, 1, 2, 2], np.float32),
+        "deep": np.array([1, 2, 1, 1], np.float32),
     }
     path = write(tmp_path / "refused.onnx", nodes, arrays)
     spec, out = tmp_path / "spec.rnet", tmp_path / "w.safetensors"

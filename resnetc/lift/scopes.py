@@ -17,6 +17,7 @@ from resnetc.lift.tree import Body, Expr, Term
 from resnetc.ops.activation import Activation
 from resnetc.ops.conv import Conv2d
 from resnetc.ops.pool import AvgPool, MaxPool
+from resnetc.ops.resize import Resize
 from resnetc.shapes import TensorType, same_padding
 
 Path = tuple[str, ...]
@@ -224,4 +225,5 @@ def step(layer: Layer, prefix: Path, entry: TensorType) -> Term:
             args |= {"out": None, "groups": Expr("here.channels")}
     elif isinstance(op, MaxPool | AvgPool) and op.pad == same_padding(op.kernel):
         args["pad"] = None
-    return Term(op.name, entry, layer.type, args, label, owns=layer.path is not None)
+    word = "upsample" if isinstance(op, Resize) else op.name
+    return Term(word, entry, layer.type, args, label, owns=layer.path is not None)
