@@ -136,10 +136,10 @@ class Programs:
     def _item_term(self, module: Module, item: Node | Module) -> Term:
         if isinstance(item, Module):
             return self.term(item)
-        overwrites = self._overwrites(module, item) is not None
+        overwrites = self.overwritten(module, item) is not None
         return layer_term(item.op, self._graph.operands(item)[0], overwrites=overwrites)
 
-    def _overwrites(self, module: Module, node: Node) -> int | None:
+    def overwritten(self, module: Module, node: Node) -> int | None:
         """The operand that a node may write over. A module leaves its caller's tensors alone."""
         if isinstance(node.op, Add) and len(node.inputs) != 2:
             return None
@@ -184,7 +184,7 @@ class Programs:
         if isinstance(item, Module) or member is not None:
             return Step(operands, made, member=member, training=training, note=note)
         term = self._item_term(module, item)
-        over = self._overwrites(module, item) if isinstance(item.op, Add) else None
+        over = self.overwritten(module, item) if isinstance(item.op, Add) else None
         return Step(operands, made, None, term, over, training, note)
 
     def _input_names(self, module: Module) -> tuple[str, ...]:
