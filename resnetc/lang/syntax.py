@@ -1,6 +1,7 @@
 """The syntax tree: what was written, nothing resolved, nothing checked.
 
-Every node carries its span. Class names follow the grammar's rules.
+Every node carries its span. Class names follow the grammar's rules. Expressions and statements have
+files of their own; declarations stand here, and all of them are read from here.
 """
 
 from __future__ import annotations
@@ -28,200 +29,29 @@ from resnetc.lang.expressions import Table as Table
 from resnetc.lang.expressions import Template as Template
 from resnetc.lang.expressions import TypeExpr as TypeExpr
 from resnetc.lang.expressions import Unary as Unary
-
-# ------------------------------------------------------------------------------------ statements
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Stmt:
-    """Base of statements."""
-
-    span: Span
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Body:
-    """`{ statements }`."""
-
-    span: Span
-    statements: tuple[Stmt, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Guard:
-    """`[if test]` or `[for targets in iterable if test]` before a branch."""
-
-    span: Span
-    test: Expr | None
-    targets: tuple[str, ...] = ()
-    iterable: Expr | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Branch:
-    """`| [guard] statements`."""
-
-    span: Span
-    guard: Guard | None
-    body: Body
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Call:
-    """A layer placed by name: `name(args) { body }` or `name { | branches }`."""
-
-    span: Span
-    name: str
-    name_span: Span
-    args: tuple[Arg, ...]
-    body: Body | None
-    branches: tuple[Branch, ...] | None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class From:
-    """`from x, y`."""
-
-    span: Span
-    values: tuple[Expr, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Reuse:
-    """`reuse label`: what the label names, once more, with the same parameters."""
-
-    span: Span
-    label: Expr
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Bind:
-    """One target of `as`: a name, or a list to append to."""
-
-    span: Span
-    name: str
-    append: bool
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Step:
-    """`label: core * repeat as binds`. The label is a string or a template."""
-
-    span: Span
-    label: Expr | None
-    core: Call | From | Reuse
-    repeat: Expr | None
-    binds: tuple[Bind, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Chain(Stmt):
-    """`a -> b -> c`."""
-
-    steps: tuple[Step, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Aux(Stmt):
-    """`aux label: head(args)`: a chain whose end is an auxiliary output."""
-
-    chain: Chain
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Shape(Stmt):
-    """`=> 56x56`."""
-
-    value: Expr
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Setting:
-    """`key = value`."""
-
-    span: Span
-    name: str
-    name_span: Span
-    value: Expr
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Claim(Setting):
-    """`key = value`, `key <= value`: what an `expect` says."""
-
-    relation: str
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Let(Stmt):
-    """`let a, b = value`."""
-
-    targets: tuple[str, ...]
-    value: Expr
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Set(Stmt):
-    """`set ambient = value`."""
-
-    settings: tuple[Setting, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class If(Stmt):
-    """`if test {} else {}`."""
-
-    test: Expr
-    then: Body
-    orelse: Body | None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class For(Stmt):
-    """`for targets in iterable {}`."""
-
-    targets: tuple[str, ...]
-    iterable: Expr
-    body: Body
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Require(Stmt):
-    """`require test, "why"`."""
-
-    test: Expr
-    reason: Expr
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Expect(Stmt):
-    """`expect params = 25_557_032, macs <= 4.2e9`."""
-
-    claims: tuple[Claim, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Meta(Stmt):
-    """`meta { key = value }`."""
-
-    settings: tuple[Setting, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class InputStmt(Stmt):
-    """`input 3x224x224`."""
-
-    value: Expr
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class OutputStmt(Stmt):
-    """`output x, y`."""
-
-    values: tuple[Expr, ...]
-
-
-# ---------------------------------------------------------------------------------- declarations
+from resnetc.lang.statements import Aux as Aux
+from resnetc.lang.statements import Bind as Bind
+from resnetc.lang.statements import Body as Body
+from resnetc.lang.statements import Branch as Branch
+from resnetc.lang.statements import Call as Call
+from resnetc.lang.statements import Chain as Chain
+from resnetc.lang.statements import Claim as Claim
+from resnetc.lang.statements import Expect as Expect
+from resnetc.lang.statements import For as For
+from resnetc.lang.statements import From as From
+from resnetc.lang.statements import Guard as Guard
+from resnetc.lang.statements import If as If
+from resnetc.lang.statements import InputStmt as InputStmt
+from resnetc.lang.statements import Let as Let
+from resnetc.lang.statements import Meta as Meta
+from resnetc.lang.statements import OutputStmt as OutputStmt
+from resnetc.lang.statements import Require as Require
+from resnetc.lang.statements import Reuse as Reuse
+from resnetc.lang.statements import Set as Set
+from resnetc.lang.statements import Setting as Setting
+from resnetc.lang.statements import Shape as Shape
+from resnetc.lang.statements import Step as Step
+from resnetc.lang.statements import Stmt as Stmt
 
 
 @dataclass(frozen=True, slots=True, eq=False)
