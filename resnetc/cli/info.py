@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from resnetc.analysis import Cost, StageReport, stages
+from resnetc.analysis import Communication, Cost, StageReport, communication, stages
 from resnetc.analysis.cost import CONVENTIONS
 from resnetc.cli.arguments import json_option, load_network, network_argument, set_option
 from resnetc.driver import Network
@@ -17,18 +17,57 @@ from resnetc.driver import Network
 @click.command()
 @network_argument
 @set_option
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Also what N processes that train the network send each other in a step.",
+)
+@click.option(
+    "--link",
+    type=click.FloatRange(min=0, min_open=True),
+    default=400.0,
+    show_default=True,
+    metavar="GBIT/S",
+    help="Speed of the link between them, in each direction.",
+)
 @json_option
-def info(network: str, settings: tuple[str, ...], as_json: bool) -> None:
+def info(
+    network: str, settings: tuple[str, ...], processes: int | None, link: float, as_json: bool
+) -> None:
     """Print per stage: output, parameters, MACs, FLOPs, receptive field, memory.
 
-    All figures are of one sample.
+    All figures are of one sample; those of --processes are of a step.
     """
     net = load_network(network, settings)
     rows = stages(net.graph)
+    sent = communication(net.graph, processes, link * 1e9) if processes else None
     if as_json:
-        click.echo(json.dumps(_document(net, rows), indent=2))
-    else:
-        _print_table(net, rows)
+        document = _document(net, rows)
+        if sent:
+            document["communication"] = sent.to_json()
+        click.echo(json.dumps(document, indent=2))
+        return
+    _print_table(net, rows)
+    if sent:
+        click.echo(_sent(sent))
+
+
+def _sent(sent: Communication) -> str:
+    """What processes send each other, for a reader; a MB is a million bytes."""
+    n = sent.processes
+    return "\n".join(
+        [
+            f"{n} processes, each step",
+            f"  gradients  {sent.gradients:,} in fp32, {sent.gradient_bytes / 1e6:,.1f} MB",
+            f"  sent       {sent.sent_bytes / 1e6:,.1f} MB by each process, 2 ({n} - 1) / {n} of "
+            "the gradients in a ring, and as much received",
+            f"  time       {sent.seconds * 1e3:.2f} ms at {sent.link / 1e9:g} Gbit/s, without "
+            "latencies; backward can hide most of it",
+            f"  norm_sync  {2 * sent.norms} messages and {sent.norm_bytes / 1e6:.2f} MB more, for "
+            f"{sent.norms} batch norms",
+        ]
+    )
 
 
 def _document(net: Network, rows: Sequence[StageReport]) -> dict[str, Any]:
