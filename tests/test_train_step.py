@@ -439,7 +439,11 @@ def test_gradients_are_averaged_over_processes_with_the_last_part_only(net: Netw
     assert watched.seen == [1, 1, 0]  # in the backward pass, where gradients are sent
 
 
-def test_parts_must_be_equal(net: Network, tmp_path: Path) -> None:
+def test_parts_must_be_equal(
+    net: Network, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    train(net, replace(QUICK, accumulate=4, iterations=1, out=tmp_path / "equal"))
+    assert "32 images go through the network 8 at a time" in capfd.readouterr().err
     for parts, message in ((5, "in 5 equal parts"), (0, "must be at least 1")):
         with pytest.raises(UsageError, match=message):
             train(net, replace(QUICK, accumulate=parts, out=tmp_path / "run"))

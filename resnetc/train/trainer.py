@@ -68,6 +68,11 @@ class Trainer:
             self.job.plan.iterations,
             self.options.parts,
         )
+        if (parts := self.options.parts) > 1:
+            share = self.world.share(recipe.batch)
+            self.reporter.note(
+                f"{share:,} images go through the network {share // parts:,} at a time"
+            )
         self.recorded = self._recorded()
         self._began = self.state.step, self.state.watch.total
 
