@@ -1,7 +1,7 @@
 """Images per second of the loader alone, beside torchvision's ImageFolder and DataLoader.
 
     python benchmarks/loader.py                 # writes benchmarks/results/loader.json
-    python benchmarks/loader.py --images 64 --rounds 1 --workers 0 --dry-run
+    python benchmarks/loader.py --images 16 --batch 8 --rounds 1 --workers 0 1 --dry-run
 
 The images are made up, of ImageNet's usual size and weight (500x375, about 110 kB), and larger ones
 as a camera makes them, which are read as they are and packed to a shorter side of 480. Both loaders
@@ -47,7 +47,7 @@ from resnetc.train.draws import Order
 from resnetc.train.feed import Workers, batches, view
 from resnetc.train.transforms import Statistics
 
-BATCH, SIZE, CLASSES = 64, 224, 8
+SIZE, CLASSES = 224, 8
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 Pass = Callable[[], None]
 
@@ -99,22 +99,22 @@ def make_folder(root: Path, images: int, height: int, width: int) -> Path:
 # ----------------------------------------------------------------------------------- contestants
 
 
-def ours(root: Path, transforms: str, workers: int) -> Pass:
+def ours(root: Path, transforms: str, workers: int, batch: int) -> Pass:
     images = open_data(f"folder:{root}", Wanted((3, SIZE, SIZE), CLASSES)).train
     statistics = Statistics(torch.zeros(3, SIZE, SIZE), torch.tensor(MEAN), torch.tensor(STD))
     moves = (*TRANSFORMS[transforms][0], HorizontalFlip(), SubtractPixelMean(), DivideStd())
     seen = view(images, (3, SIZE, SIZE), moves, statistics)
-    steps = Order(len(images), BATCH, seed=0).steps(0, len(images) // BATCH)
+    steps = Order(len(images), batch, seed=0).steps(0, len(images) // batch)
 
     def once() -> None:
         for pixels, _ in batches(seen, steps, torch.device("cpu"), Workers(workers)):
-            assert pixels.shape == (BATCH, 3, SIZE, SIZE)
+            assert pixels.shape == (batch, 3, SIZE, SIZE)
             assert pixels.dtype is torch.float32
 
     return once
 
 
-def torchvisions(root: Path, transforms: str, workers: int, *, tensors: bool) -> Pass:
+def torchvisions(root: Path, transforms: str, workers: int, batch: int, *, tensors: bool) -> Pass:
     """Its loader with the same transforms; on Pillow's images, or on tensors from the start."""
     moves = (*TRANSFORMS[transforms][1], v2.RandomHorizontalFlip())
     values = (v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD))
@@ -122,7 +122,7 @@ def torchvisions(root: Path, transforms: str, workers: int, *, tensors: bool) ->
     images = ImageFolder(str(root / "train"), v2.Compose([*made, *values]))
     loader = DataLoader(
         images,
-        BATCH,
+        batch,
         shuffle=True,
         drop_last=True,
         num_workers=workers,
@@ -131,7 +131,7 @@ def torchvisions(root: Path, transforms: str, workers: int, *, tensors: bool) ->
 
     def once() -> None:
         for pixels, _ in loader:
-            assert pixels.shape == (BATCH, 3, SIZE, SIZE)
+            assert pixels.shape == (batch, 3, SIZE, SIZE)
 
     return once
 
@@ -177,7 +177,7 @@ def rates(passes: dict[str, Pass], images: int, rounds: int) -> dict[str, Any]:
 
 def measure(root: Path, name: str, asked: argparse.Namespace) -> dict[str, Any]:
     files = sorted((root / "train").rglob("*.jpg"))
-    whole = len(files) // BATCH * BATCH
+    whole = len(files) // asked.batch * asked.batch
     print(f"{name}: decoding", file=sys.stderr)
     results: dict[str, Any] = {
         "bytes_of_an_image": sum(file.stat().st_size for file in files) // len(files),
@@ -187,9 +187,11 @@ def measure(root: Path, name: str, asked: argparse.Namespace) -> dict[str, Any]:
         for workers in asked.workers:
             print(f"{name}: {transforms}, {workers} workers", file=sys.stderr)
             passes = {
-                "resnetc": ours(root, transforms, workers),
-                "torchvision": torchvisions(root, transforms, workers, tensors=True),
-                "torchvision_pillow": torchvisions(root, transforms, workers, tensors=False),
+                "resnetc": ours(root, transforms, workers, asked.batch),
+                "torchvision": torchvisions(root, transforms, workers, asked.batch, tensors=True),
+                "torchvision_pillow": torchvisions(
+                    root, transforms, workers, asked.batch, tensors=False
+                ),
             }
             found = rates(passes, whole, asked.rounds)
             results.setdefault(transforms, {})[f"{workers} workers"] = found
@@ -198,7 +200,10 @@ def measure(root: Path, name: str, asked: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--images", type=int, default=512, help="in a folder, at least 64")
+    parser.add_argument(
+        "--images", type=int, default=512, help="in a folder; a fourth of large ones"
+    )
+    parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--workers", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--threads", type=int, default=1, help="of the process that trains")
@@ -210,19 +215,12 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp())
     try:
         usual = make_folder(folder / "usual", asked.images, 375, 500)
-        large = make_folder(
-            folder / "large", asked.images // 4 // BATCH * BATCH or BATCH, 1200, 1600
-        )
+        large = make_folder(folder / "large", max(asked.images // 4, asked.batch), 1200, 1600)
         began = time.perf_counter()
         manifest = pack(large, folder / "packed", PackSettings(480))
         seconds = time.perf_counter() - began
         results = {
-            "set_up": {
-                "batch": BATCH,
-                "crop": SIZE,
-                "threads": asked.threads,
-                "images": asked.images,
-            },
+            "set_up": {**vars(asked), "crop": SIZE},
             "500x375": measure(usual, "500x375", asked),
             "1600x1200": measure(large, "1600x1200", asked),
             "1600x1200 packed to 480": measure(folder / "packed", "packed", asked),
