@@ -159,8 +159,8 @@ class _Alive(TorchDispatchMode):
             if isinstance(tensor, Tensor):
                 storage = tensor.untyped_storage()
                 if storage._cdata not in self.known:
-                    self.alive[storage._cdata] = StorageWeakRef(storage), storage.nbytes()
-        self.alive = {key: held for key, held in self.alive.items() if not held[0].expired()}
+                    self.alive[storage._cdata] = StorageWeakRef(storage), storage.nbytes()  # type: ignore[no-untyped-call]
+        self.alive = {key: held for key, held in self.alive.items() if not held[0].expired()}  # type: ignore[no-untyped-call]
         self.peak = max(self.peak, sum(size for _, size in self.alive.values()))
         return made
 

@@ -37,7 +37,8 @@ class Schedule:
 
     `standing` are bytes that are there all through the step: weights, optimizer state, the batch,
     and with `gradients_stay` the parameters' gradients too, which else appear one by one in the
-    backward pass. `update` are bytes that the optimizer takes besides, when activations are gone.
+    backward pass. `update` are bytes that the optimizer takes besides, when activations are gone;
+    `floor` is what the update takes in all.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Schedule:
         gradients = [piece.gradients for piece in self.pieces]
         total = sum(gradients)
         self._standing = standing + total * gradients_stay
-        self._floor = standing + total + update
+        self.floor = standing + total + update
         # What has appeared before the backward pass of each piece, its own included, and the last.
         later = [0] * len(gradients) if gradients_stay else list(accumulate(reversed(gradients)))
         self._appeared = [0, *later][::-1]
@@ -70,7 +71,7 @@ class Schedule:
             else:
                 most = max(most, held + self._needs_kept(first))
                 held += self.pieces[first].kept
-        return max(self._standing + most, self._floor)
+        return max(self._standing + most, self.floor)
 
     def work(self, segments: Iterable[Segment]) -> int:
         """FLOPs of one sample that are done twice."""
@@ -119,7 +120,7 @@ class Schedule:
         front, are kept. In a deep network work is counted in grains and long segments grow in
         steps, so that the work may be a little more than the least; what is found fits exactly.
         """
-        if limit < self._floor:
+        if limit < self.floor:
             return None
         room = limit - self._standing
         fronts: list[_Front] = [{} for _ in range(len(self.pieces) + 1)]
@@ -168,7 +169,7 @@ class Schedule:
 
     def least(self) -> int:
         """The least peak that any choice has."""
-        low, high = self._floor, self.peak()
+        low, high = self.floor, self.peak()
         while low < high:
             middle = (low + high) // 2
             if self.fits(middle):
@@ -191,7 +192,7 @@ class Schedule:
                     break
                 if before + need <= room:
                     held[stop] = min(held[stop], before + self.pieces[stop - 1].edge)
-        return limit >= self._floor and held[-1] < float("inf")
+        return limit >= self.floor and held[-1] < float("inf")
 
 
 def largest_batch(schedule: Callable[[int], Schedule], limit: int, batch: int) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from resnetc.cli.arguments import json_option, load_network, network_argument, set_option
+from resnetc.cli.sizes import Bytes
 from resnetc.diagnostics import UsageError
 from resnetc.driver import Network
 
@@ -74,6 +75,11 @@ _WORST = 5
     "--cuda-graph/--no-cuda-graph",
     default=None,
     help="Record a whole step and replay it.  [where possible]",
+)
+@click.option(
+    "--memory-limit",
+    type=Bytes(),
+    help="Let a step take no more than this: parts of the network run twice to hold less.",
 )
 @click.option("--workers", type=int, help="Processes that read image files.")
 @click.option("--threads", type=int, help="CPU threads that compute.")

@@ -70,6 +70,7 @@ def evaluate_module(
     *,
     world: World | None = None,
     workers: Workers | None = None,
+    batch: int = BATCH,
 ) -> Evaluation:
     """Run a module over all images of a view, in eval mode; it is left in the mode it was in.
 
@@ -82,7 +83,7 @@ def evaluate_module(
     module.eval()
     try:
         with torch.inference_mode(), mode.autocast():
-            plan = share(len(seen.images), world)
+            plan = share(len(seen.images), world, batch)
             for images, labels in batches(seen, plan, mode.device, workers or Workers()):
                 tally.add(module(mode.laid_out(images)).float(), labels)
     finally:

@@ -12,8 +12,9 @@ from resnetc.diagnostics import MissingError, UsageError
 from resnetc.recipes import DataSet, Recipe
 from resnetc.train.datasets import ImageData, Images, Wanted, open_data, split_reference
 from resnetc.train.draws import SPLIT, permutation
-from resnetc.train.evaluation import Mode
+from resnetc.train.evaluation import BATCH, Mode
 from resnetc.train.feed import View, Workers, measure, needs_statistics, view
+from resnetc.train.memory import MemoryPlan, plan_memory
 from resnetc.train.options import TrainOptions
 from resnetc.train.plan import Plan, choose_recipe, make_plan, with_options
 from resnetc.train.processes import World
@@ -48,6 +49,12 @@ class Job:
     workers: Workers
     origin: str
     reference: str
+    memory: MemoryPlan | None = None
+
+    @property
+    def judged_at_once(self) -> int:
+        """Images of a batch of an evaluation."""
+        return self.memory.judged_at_once if self.memory else BATCH
 
     @property
     def recipe(self) -> Recipe:
@@ -69,7 +76,12 @@ class Job:
         ]
         if not data.real:
             lines.append("the images are made up: accuracy and loss mean nothing")
-        return [*lines, *self.plan.notes]
+        return [*lines, *self.notes]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was chosen or changed and why, in sentences."""
+        return (*self.plan.notes, *(self.memory.notes if self.memory else ()))
 
 
 def prepare(
@@ -98,6 +110,7 @@ def prepare(
     plan = make_plan(recipe, options, len(train))
     require_parts(world.share(plan.recipe.batch), options.parts)
     require_sizes(net, plan, wanted)
+    memory = plan_memory(net, plan.recipe, device, options, world)
     workers = Workers(_worker_count(options, world), pinned=device.type == "cuda")
     evaluate = plan.recipe.evaluate
     statistics = kept or shared_statistics(train, wanted, plan.recipe, workers, world)
@@ -115,6 +128,7 @@ def prepare(
         workers=workers,
         origin=origin,
         reference=reference,
+        memory=memory,
     )
 
 
@@ -189,7 +203,7 @@ def lock(job: Job, options: TrainOptions, world: World) -> dict[str, Any]:
         "eval_every": job.plan.eval_every,
         "log_every": job.plan.log_every,
         "recipe_origin": job.origin,
-        "notes": list(job.plan.notes),
+        "notes": list(job.notes),
     }
 
 

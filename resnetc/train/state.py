@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from resnetc.backends.torch import build_module
+from resnetc.backends.torch.recompute import recompute
 from resnetc.train.averaging import Average
 from resnetc.train.checkpoint import Checkpoint
 from resnetc.train.endings import DivergedError
@@ -113,6 +114,8 @@ def initial_state(job: Job, seed: int, world: World, parts: int = 1) -> State:
     if job.mode.channels_last:
         module = module.to(memory_format=torch.channels_last)
     settle_norms(module, job.recipe, world.share(job.recipe.batch) // parts, world)
+    if job.memory is not None:
+        recompute(module, job.memory.stretches)
     optimizer = make_optimizer(module, job.net.graph, job.recipe.optimizer)
     average = Average(module, job.recipe.ema) if job.recipe.ema else None
     torch.manual_seed(seed + world.rank)

@@ -174,6 +174,7 @@ class Trainer:
             job.mode,
             world=self.world,
             workers=job.workers,
+            batch=job.judged_at_once,
         )
 
     # -------------------------------------------------------------------- between two steps

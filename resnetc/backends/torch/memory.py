@@ -37,6 +37,10 @@ class Choice:
     work: int
     share: float
 
+    def named(self) -> list[str]:
+        """The stretches for a reader: `layer1.0`, or `layer1.0 to layer1.2`."""
+        return [p[0] if len(p) == 1 else f"{p[0]} to {p[-1]}" for p in self.stretches]
+
 
 class StepMemory:
     """The memory of one training step of a graph's live module; needs no torch.
@@ -115,3 +119,13 @@ class StepMemory:
         return StepMemory(
             self.graph, setting, self.copies, gradients_stay=stay, running=self._running
         ).schedule
+
+
+_UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+
+
+def in_units(size: int) -> str:
+    """Bytes for a reader: `832 MiB`, `10.6 GiB`."""
+    unit = max((u for u, n in _UNITS.items() if size >= n), key=_UNITS.__getitem__, default="B")
+    value = size / _UNITS[unit]
+    return f"{value:.3g} {unit}" if value < 100 else f"{value:.0f} {unit}"
