@@ -9,6 +9,7 @@ every draw belongs to its sample.
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -36,6 +37,8 @@ RESIDENT_BYTES = 2 << 30
 STATISTICS_IMAGES = 10_000
 """Of larger sets of files, this many images, evenly spread, give the mean and deviation."""
 _CHUNK = 250
+_ALARM = 2.0
+"""Seconds within which the system tells of a child's death."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,7 @@ def _prepared(
 ) -> Iterator[tuple[Samples, Tensor, Tensor]]:
     """Batches after what must happen image by image."""
     if seen.alone or not isinstance(seen.images, TensorImages):
-        for samples, got in zip(plan, _loader(seen, plan, workers), strict=True):
+        for samples, got in zip(plan, _read(_loader(seen, plan, workers)), strict=True):
             if isinstance(got, ResnetcError):
                 raise got
             yield samples, *got
@@ -171,6 +174,19 @@ def _loader(seen: View, plan: Sequence[Samples], workers: Workers) -> DataLoader
         # From torch's own it would take a draw at every start, and dropout draw others after.
         generator=torch.Generator(),
     )
+
+
+def _read(loader: DataLoader[Any]) -> Iterator[Any]:
+    """What the loader gives. Raises torch's RuntimeError when a process that reads was killed.
+
+    A process that is killed closes its pipes before the system tells of its death, of which torch
+    speaks from a signal handler, wherever we are by then: so wait for that here.
+    """
+    try:
+        yield from loader
+    except (ConnectionError, EOFError) as error:
+        time.sleep(_ALARM)
+        raise RuntimeError("a DataLoader worker closed its pipe") from error
 
 
 class _Keys(Sampler[list[tuple[int, int]]]):
