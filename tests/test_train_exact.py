@@ -6,10 +6,10 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from quick_runs import QUICK
 from safetensors.torch import load_file
 from tiny_networks import tiny
 from torch import nn
@@ -20,10 +20,6 @@ from resnetc.driver import load
 from resnetc.recipes import (
     PRESETS,
     Cosine,
-    Cutmix,
-    Ema,
-    Mix,
-    Mixup,
     PcaColor,
     Progressive,
     RandAugment,
@@ -38,22 +34,13 @@ from resnetc.recipes import (
     torchvision_v2,
 )
 from resnetc.train import EvaluateOptions, TrainOptions, evaluate, train
-from resnetc.train.averaging import Average
-from resnetc.train.draws import Order, Samples, permutation, step_random
-from resnetc.train.evaluation import Mode
-from resnetc.train.mixing import Targets, mixed, rectangle
-from resnetc.train.norms import group_norms, measure_norms
+from resnetc.train.draws import Order, Samples, permutation
 from resnetc.train.plan import make_plan
 from resnetc.train.recorded import recorded_recipe
 from resnetc.train.resizing import require_size, resized, size_at
 from resnetc.train.run_folder import record
 from resnetc.train.schedule import Schedule
 from resnetc.train.transforms import PCA_EIGENVALUES, PCA_EIGENVECTORS, apply, check
-
-CPU = Mode(torch.device("cpu"))
-QUICK = TrainOptions(
-    data="digits", threads=1, progress=False, deterministic=True, device="cpu", batch=32
-)
 
 
 def _many(count: int, seed: int = 0) -> Samples:
@@ -202,196 +189,6 @@ def test_a_preset_survives_the_lock_file(name: str) -> None:
     data = {"name": "digits", "train": 3, "val": 0}
     found = recorded_recipe({"recipe": kept, "data_set": data})
     assert replace(found, data=recipe.data) == recipe
-
-
-# ------------------------------------------------------------------------------- mixup and cutmix
-
-
-def _batch() -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    return torch.randn(5, 2, 6, 8, generator=generator), torch.tensor([0, 3, 1, 3, 2])
-
-
-def _soft(labels: torch.Tensor, others: torch.Tensor, share: float) -> torch.Tensor:
-    one, other = (nn.functional.one_hot(t, 4).double() for t in (labels, others))
-    return share * one + (1 - share) * other
-
-
-def _slow_loss(logits: torch.Tensor, soft: torch.Tensor, smoothing: float) -> float:
-    """Mean over images of minus the sum over classes of target times log probability."""
-    total = 0.0
-    for row, target in zip(logits.double(), soft, strict=True):
-        smoothed = (1 - smoothing) * target + smoothing / len(target)
-        total -= float((smoothed * (row - torch.logsumexp(row, 0))).sum())
-    return total / len(logits)
-
-
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_mixup_is_its_definition(smoothing: float) -> None:
-    images, labels = _batch()
-    draw = step_random(9, 17)
-    draw.choice([0])
-    share = draw.betavariate(0.4, 0.4)
-    found, targets = mixed(images, labels, [Mixup(0.4)], seed=9, step=17)
-    for i in range(5):
-        expected = share * images[i] + (1 - share) * images[i - 1]
-        assert torch.allclose(found[i], expected, atol=1e-6)
-    logits = torch.randn(5, 4)
-    soft = _soft(labels, labels[torch.arange(5) - 1], share)
-    assert float(targets.loss(logits, smoothing)) == pytest.approx(
-        _slow_loss(logits, soft, smoothing), rel=1e-5
-    )
-    assert torch.equal(targets.main, soft.argmax(1))
-
-
-def test_cutmix_is_its_definition() -> None:
-    images, labels = _batch()
-    for step in range(20):
-        found, targets = mixed(images, labels, [Cutmix()], seed=2, step=step)
-        partners = images.roll(1, 0)
-        pasted = (found == partners).all(1)
-        kept = (found == images).all(1)
-        assert bool((pasted | kept).all())
-        shares = kept.double().mean((1, 2))
-        assert shares.tolist() == pytest.approx([targets.share] * 5)
-        rows, columns = pasted[0].any(1).sum(), pasted[0].any(0).sum()
-        assert int(pasted[0].sum()) == int(rows * columns)  # a rectangle
-        logits = torch.randn(5, 4)
-        soft = _soft(labels, labels.roll(1), targets.share)
-        assert float(targets.loss(logits)) == pytest.approx(_slow_loss(logits, soft, 0.0), rel=1e-5)
-
-
-def test_rectangles_have_the_share_they_should() -> None:
-    areas = []
-    for step in range(400):
-        top, bottom, left, right = rectangle(Cutmix(), 0.75, (64, 64), step_random(0, step))
-        assert 0 <= top <= bottom <= 64
-        assert 0 <= left <= right <= 64
-        areas.append((bottom - top) * (right - left) / 64**2)
-    assert max(areas) == pytest.approx(0.25)
-    assert sum(area == max(areas) for area in areas) > 50  # away from the edges
-
-
-def test_mixes_are_drawn_by_seed_and_step_and_both_occur() -> None:
-    images, labels = _batch()
-    both: list[Mix] = [Mixup(), Cutmix()]
-    one = [mixed(images, labels, both, 1, step)[1].share for step in range(40)]
-    assert one == [mixed(images, labels, both, 1, step)[1].share for step in range(40)]
-    assert one != [mixed(images, labels, both, 2, step)[1].share for step in range(40)]
-    assert len(set(one)) > 20
-    cut = [bool((mixed(images, labels, both, 1, step)[0] == images).any()) for step in range(40)]
-    assert 8 < sum(cut) < 32
-
-
-def test_without_a_mix_labels_are_whole() -> None:
-    images, labels = _batch()
-    same, targets = mixed(images, labels, (), 0, 0)
-    assert same is images
-    logits = torch.randn(5, 4)
-    plain = nn.functional.cross_entropy(logits, labels, label_smoothing=0.2)
-    assert torch.equal(targets.loss(logits, 0.2), plain)
-    assert torch.equal(Targets(labels, labels.roll(1), 0.4).main, labels.roll(1))
-
-
-# ------------------------------------------------------------------------------ average and norms
-
-
-def _normed() -> Any:
-    torch.manual_seed(0)
-    parts = nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
-    return nn.Sequential(*parts)
-
-
-def test_the_average_is_a_loop_over_the_weights() -> None:
-    module = _normed()
-    average = Average(module, Ema(decay=0.9, every=2))
-    state = module.state_dict()
-    expected = {name: t.double().clone() for name, t in state.items()}
-    for step in range(1, 9):
-        with torch.no_grad():
-            for tensor in state.values():
-                tensor.add_(torch.randn_like(tensor) if tensor.is_floating_point() else 1)
-        average.take(average.due(step, warming=step <= 2))
-        if step == 2:
-            expected = {name: t.double().clone() for name, t in state.items()}
-        elif step % 2 == 0:
-            for name, tensor in state.items():
-                expected[name] = 0.9 * expected[name] + 0.1 * tensor.double()
-    for name, tensor in average.tensors.items():
-        if tensor.is_floating_point():
-            assert torch.allclose(tensor.double(), expected[name], atol=1e-6), name
-        else:
-            assert int(tensor) == 8
-    own = {name: t.clone() for name, t in state.items()}
-    with average.shown():
-        assert torch.equal(module[0].weight, average.tensors["0.weight"])
-    assert all(torch.equal(state[name], own[name]) for name in own)
-
-
-def test_norms_over_groups_are_norms_of_separate_batches() -> None:
-    torch.manual_seed(3)
-    images = torch.randn(12, 2, 9, 9)
-    grouped, plain = _normed(), _normed()
-    group_norms(grouped, 4)
-    together = grouped(images)
-    apart = torch.cat([plain(part) for part in torch.split(images, 4)])
-    assert torch.equal(together, apart)
-    (together.square().sum() + apart.square().sum()).backward()
-    for one, two in zip(grouped.parameters(), plain.parameters(), strict=True):
-        assert one.grad is not None
-        assert two.grad is not None
-        assert torch.allclose(one.grad, two.grad, atol=1e-4)
-    for name, tensor in grouped.state_dict().items():
-        assert torch.equal(tensor, plain.state_dict()[name]), name
-    whole = _normed()
-    assert not torch.allclose(whole(images), apart)
-    assert torch.equal(grouped.eval()(images), plain.eval()(images))
-
-
-def test_precise_statistics_are_the_average_over_all_values() -> None:
-    torch.manual_seed(5)
-    module = _normed().train()
-    batches = [torch.randn(4, 2, 9, 9) * (i + 1) for i in range(3)]
-    # What flows into each norm while norms normalise by their batches.
-    first = [module[0](b) for b in batches]
-    normal = [nn.functional.batch_norm(x, None, None, training=True) for x in first]
-    second = [module[3](x.relu()) for x in normal]
-    measure_norms(module, batches, CPU)
-    for norm, seen in ((module[1], first), (module[4], second)):
-        values = torch.cat(seen).detach().double().transpose(0, 1).flatten(1)
-        assert torch.allclose(norm.running_mean.double(), values.mean(1), atol=1e-5)
-        assert torch.allclose(norm.running_var.double(), values.var(1), rtol=1e-5)
-    assert module.training
-
-
-def test_a_run_ends_with_precise_statistics(tmp_path: Path) -> None:
-    """By hand: the images of the steps that would come next, through the weights of the end."""
-    net = tiny(tmp_path)
-    overrides = ("precise_norm=60", "augment=[subtract_mean]", "ema=ema(decay=0.5)")
-    options = replace(QUICK, iterations=3, overrides=overrides, seed=4)
-    result = train(net, replace(options, out=tmp_path / "run"))
-    trained = load_file(result.weights)
-    plain = train(net, replace(options, out=tmp_path / "plain", overrides=overrides[1:]))
-    assert all(
-        torch.equal(tensor, trained[name]) != name.startswith("bn1.running")
-        for name, tensor in load_file(plain.weights).items()
-        if not name.endswith("num_batches_tracked")
-    )
-    from resnetc.train.datasets import TensorImages, Wanted, open_data
-
-    data = open_data("digits", Wanted((1, 8, 8), 10))
-    assert isinstance(data.train, TensorImages)
-    pixels = data.train.pixels.double() / 255
-    order = Order(1437, 32, 4)
-    indices = torch.cat([order.take(step).indices for step in (3, 4)])
-    flowing = nn.functional.conv2d(
-        (pixels - pixels.mean(0))[indices], trained["conv1.weight"].double(), padding=1
-    )
-    values = flowing.transpose(0, 1).flatten(1)
-    assert torch.allclose(trained["bn1.running_mean"].double(), values.mean(1), atol=1e-6)
-    assert torch.allclose(trained["bn1.running_var"].double(), values.var(1), rtol=1e-5)
-    judged = evaluate(net, result.run, EvaluateOptions(threads=1, device="cpu"))
-    assert judged == result.test
 
 
 # ------------------------------------------------------------------------------------------- sizes

@@ -14,27 +14,19 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from quick_runs import QUICK, equal, weights_of
 from tiny_networks import spec_file, tiny
 
 from resnetc.cli.main import run
 from resnetc.diagnostics import RunError
-from resnetc.train import TrainOptions, train
 from resnetc.train import checkpoint as checkpoints
+from resnetc.train import train
 from resnetc.train.checkpoint import Checkpoint, found, newest
 from resnetc.train.endings import DivergedError
+from resnetc.train.plainly import said_plainly
 from resnetc.train.processes import World
 from resnetc.train.state import State, snapshot
 from resnetc.train.trainer import Trainer
-
-QUICK = TrainOptions(
-    data="digits", threads=1, progress=False, deterministic=True, device="cpu", batch=32
-)
-
-
-def _equal(one: Path, two: Path) -> bool:
-    a, b = (load_file(each / "weights.safetensors") for each in (one, two))
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 def _at_checkpoint(monkeypatch: pytest.MonkeyPatch, step: int, event: Callable[[], None]) -> None:
@@ -129,7 +121,7 @@ def test_images_that_fail_end_the_run_and_it_goes_on_when_they_are_back(
     shutil.rmtree(data)
     shutil.copytree(photos, data)
     assert _train(spec, data, out, "--workers", "0", "--resume") == 0
-    assert _equal(out, undisturbed)
+    assert equal(weights_of(out), weights_of(undisturbed))
 
 
 # --------------------------------------------------------------------------------- a disk's end
@@ -184,7 +176,7 @@ def test_a_disk_that_takes_no_more_ends_the_run_and_it_goes_on_when_it_does(
         (out / "metrics.csv").unlink()
     train(net, replace(options, resume=True))
     train(net, replace(options, out=tmp_path / "whole"))
-    assert _equal(out, tmp_path / "whole")
+    assert equal(weights_of(out), weights_of(tmp_path / "whole"))
     files = [(tmp_path / name / "metrics.csv").read_text().count("\n") for name in ("run", "whole")]
     assert files[0] == files[1]
 
@@ -283,3 +275,20 @@ def test_the_best_checkpoint_outlives_those_that_follow(tmp_path: Path) -> None:
         checkpoints.write(tmp_path, Checkpoint(tensor, {}, {}, {"step": step, "error": error}))
         checkpoints.prune(tmp_path, keep=1)
     assert [path.name[-1] for path in found(tmp_path)] == ["5", "2"]
+
+
+# ------------------------------------------------------------------------------ torch's errors
+
+
+def test_a_batch_too_small_for_a_batch_norm_is_said_plainly(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="larger --batch"):
+        train(tiny(tmp_path, "pointed"), replace(QUICK, out=tmp_path / "run", batch=1))
+
+
+def test_torchs_own_errors_are_said_plainly_or_passed_on() -> None:
+    with pytest.raises(RunError, match="smaller --batch"), said_plainly():
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+    with pytest.raises(RunError, match="fewer --workers"), said_plainly():
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed")
+    with pytest.raises(RuntimeError, match="a bug"), said_plainly():
+        raise RuntimeError("a bug")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import timm.optim
 import torch
+from quick_runs import QUICK
 from safetensors.torch import load_file
 from tiny_networks import tiny
 from torch import nn
@@ -23,10 +24,6 @@ from resnetc.train.optimizer import load_state, make_optimizer, set_lr, state_by
 from resnetc.train.plan import make_plan
 from resnetc.train.stop import StopRequest
 from resnetc.train.trainer import Trainer
-
-QUICK = TrainOptions(
-    data="digits", threads=1, progress=False, deterministic=True, device="cpu", batch=32
-)
 
 
 @pytest.fixture

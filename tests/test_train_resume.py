@@ -1,0 +1,148 @@
+"""Runs that are stopped, and gone on with; requests that have changed meanwhile."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from quick_runs import QUICK, equal, steps_of, weights_of
+from tiny_networks import spec_file, tiny
+
+from resnetc.cli.main import run
+from resnetc.diagnostics import UsageError
+from resnetc.driver import Network
+from resnetc.train import StoppedError, train
+from resnetc.train.metrics import read as read_metrics
+from resnetc.train.trainer import Trainer
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> Network:
+    return tiny(tmp_path)
+
+
+def _stop_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:
+    """Send this process a signal in the middle of a step."""
+    whole = Trainer._step
+
+    def interrupted(self: Trainer, images: torch.Tensor, labels: torch.Tensor) -> None:
+        if self.state.step == step:
+            os.kill(os.getpid(), number)
+        whole(self, images, labels)
+
+    monkeypatch.setattr(Trainer, "_step", interrupted)
+
+
+@pytest.mark.parametrize(
+    ("number", "error"),
+    [
+        (signal.SIGTERM, StoppedError),
+        (signal.SIGUSR1, StoppedError),
+        (signal.SIGINT, KeyboardInterrupt),
+    ],
+)
+def test_a_run_that_is_stopped_goes_on_bit_for_bit(
+    number: int,
+    error: type[BaseException],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    net = tiny(tmp_path, "dropping")
+    schedule = "schedule=[warmup(lr=0.01, until=train_error < 95%), step(at=[30])]"
+    asked = replace(QUICK, log_every=3, overrides=(schedule,))
+    whole = train(net, replace(asked, out=tmp_path / "whole"))
+    out = tmp_path / "cut"
+    handlers = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]
+    _stop_at(monkeypatch, step=16, number=number)
+    with pytest.raises(error) as stopped:
+        train(net, replace(asked, out=out))
+    assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)] == handlers
+    assert "--resume" in str(stopped.value) + capsys.readouterr().err
+    assert steps_of(out) == [10, 17]
+    assert not (out / "weights.safetensors").exists()
+    monkeypatch.undo()
+    resumed = train(net, replace(asked, out=out, resume=True))
+    assert equal(weights_of(out), weights_of(whole.run))
+    assert resumed.test == whole.test
+    rows = [
+        [(r.kind, r.step, r.loss, r.lr) for r in read_metrics(p / "metrics.jsonl")]
+        for p in (out, whole.run)
+    ]
+    assert rows[0] == rows[1]
+
+
+def test_the_exit_code_of_a_stopped_run_is_130(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = f"{spec_file(tmp_path)}:tiny"
+    for number in (signal.SIGTERM, signal.SIGINT):
+        out = tmp_path / str(number)
+        _stop_at(monkeypatch, step=4, number=number)
+        assert run(["train", spec, "--out", str(out), "--threads", "1"]) == 130
+        monkeypatch.undo()
+        said = capsys.readouterr().err
+        assert "at iteration 5 of 40" in said
+        assert "--resume" in said
+        assert "Traceback" not in said
+        assert steps_of(out) == [5]
+
+
+def test_resume_starts_where_there_is_nothing_to_go_on_from(net: Network, tmp_path: Path) -> None:
+    result = train(net, replace(QUICK, out=tmp_path / "run", iterations=3, resume=True))
+    assert result.iterations == 3
+    again = train(net, replace(QUICK, out=tmp_path / "run", iterations=3, resume=True))
+    assert again.test == result.test
+
+
+def test_a_run_is_not_written_over(net: Network, tmp_path: Path) -> None:
+    options = replace(QUICK, out=tmp_path / "run", iterations=2)
+    train(net, options)
+    before = (tmp_path / "run/weights.safetensors").read_bytes()
+    with pytest.raises(UsageError, match="a run lies here already"):
+        train(net, options)
+    assert (tmp_path / "run/weights.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": 1}, "the seed is another: 0 then, 1 now"),
+        ({"batch": 16}, "batch is another: 32 then, 16 now"),
+        ({"iterations": 8}, "iterations is another: 4 then, 8 now"),
+        ({"lr": 0.05}, "optimizer is another"),
+        ({"data": "synthetic"}, "the data set is another"),
+    ],
+)
+def test_a_changed_request_is_not_gone_on_with(
+    change: dict[str, Any], message: str, net: Network, tmp_path: Path
+) -> None:
+    options = replace(QUICK, out=tmp_path / "run", iterations=4)
+    train(net, options)
+    with pytest.raises(UsageError, match=message):
+        train(net, replace(options, resume=True, **change))
+
+
+def test_a_changed_network_is_not_gone_on_with(net: Network, tmp_path: Path) -> None:
+    options = replace(QUICK, out=tmp_path / "run", iterations=2)
+    train(net, options)
+    with pytest.raises(UsageError, match="the network is another"):
+        train(tiny(tmp_path, "dropping"), replace(options, resume=True))
+
+
+def test_a_damaged_checkpoint_is_passed_over_with_a_warning(
+    net: Network, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = train(net, replace(QUICK, out=tmp_path / "whole"))
+    out = tmp_path / "run"
+    train(net, replace(QUICK, out=out))
+    path = out / "checkpoints/step-00000040/weights.safetensors"
+    path.write_bytes(path.read_bytes()[:-8])
+    train(net, replace(QUICK, out=out, resume=True))
+    assert "step-00000040/weights.safetensors: truncated" in capsys.readouterr().err
+    assert equal(weights_of(out), weights_of(whole.run))
