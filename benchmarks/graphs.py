@@ -3,15 +3,19 @@
     python benchmarks/graphs.py                       # writes results/graphs.json
     python benchmarks/graphs.py --networks resnet110 --batches 1
 
-Contestants, each a session in a process of its own, for two in one process spin against each other;
-rounds take turns, and each starts with another:
+Contestants, each a session in a process of its own, for two in one process spin against each other.
+Every round has new processes, one after the other, and starts with another contestant: how a
+process's memory happens to lie changes its speed by some percent for as long as it lives.
 
     resnetc      write_onnx, batch fixed
     traced       torch.onnx.export(module, ..., dynamo=False): torchvision's module, or for the
                  CIFAR networks it lacks, the live module of the same spec
     slimmed      onnxslim of that
 
-All hold the same weights. A figure is the median time of one run in a round.
+All hold the same weights. A figure is the median time of one run in a round. Beside the times
+stands how many nodes onnxruntime's own optimizer leaves, and whether what it leaves of ours is what
+it leaves of the others, node for node: where it is, what differs between the times is not the
+graph.
 """
 
 from __future__ import annotations
@@ -42,12 +46,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--networks", default=",".join(NETWORKS))
     parser.add_argument("--batches", default="1,32")
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.5, help="of each round")
-    parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--time", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.serve:
-        _serve(*arguments.serve)
+    if arguments.time:
+        _time(*arguments.time)
         return
     for network in arguments.networks.split(","):
         for batch in map(int, arguments.batches.split(",")):
@@ -63,7 +67,8 @@ def main() -> None:
             faster = {
                 name: f"{each['median']:.2f}" for name, each in result["times_as_fast_as"].items()
             }
-            print(key, shown, "times as fast as", faster, flush=True)
+            same = ", ".join(result["optimized_as_ours"]) or "none"
+            print(key, shown, "times as fast as", faster, "optimized as ours:", same, flush=True)
 
 
 def _earlier() -> dict[str, Any]:
@@ -72,39 +77,57 @@ def _earlier() -> dict[str, Any]:
 
 
 def _measure(network: str, batch: int, rounds: int, seconds: float) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+    with tempfile.TemporaryDirectory() as folder:
         files = _files(network, batch, Path(folder))
-        served = {
-            name: stack.enter_context(
-                subprocess.Popen(
-                    [sys.executable, __file__, "--serve", str(file), str(batch)],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    text=True,
-                )
-            )
-            for name, file in files.items()
-        }
         times: dict[str, list[float]] = {name: [] for name in files}
-        for name, number in harness._turns(files, rounds + 1):
-            found = _ask(served[name], seconds)
-            if number:
-                times[name].append(found)
-        for process in served.values():
-            process.stdin.close()
+        for name, _ in harness._turns(files, rounds):
+            times[name].append(_in_a_process(files[name], batch, seconds))
+        left = {name: _optimized(file) for name, file in files.items()}
     ours = times["resnetc"]
     return {
         "seconds": {name: harness.summary(sample) for name, sample in times.items()},
         "times_as_fast_as": {
             name: harness.ratio(sample, ours) for name, sample in times.items() if name != "resnetc"
         },
+        "optimized_nodes": {name: len(nodes) for name, nodes in left.items()},
+        "optimized_as_ours": [
+            name for name in left if name != "resnetc" and left[name] == left["resnetc"]
+        ],
     }
 
 
-def _ask(process: subprocess.Popen[str], seconds: float) -> float:
-    process.stdin.write(f"{seconds}\n")
-    process.stdin.flush()
-    return float(process.stdout.readline())
+def _in_a_process(file: Path, batch: int, seconds: float) -> float:
+    argv = [sys.executable, __file__, "--time", str(file), str(batch), str(seconds)]
+    return float(subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True).stdout)
+
+
+def _optimized(file: Path) -> list[tuple[str, str, str]]:
+    """The nodes that onnxruntime's optimizer leaves, sorted: domain, op and those attributes that
+    are not at their default."""
+    import onnx
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.optimized_model_filepath = str(file.with_suffix(".optimized.onnx"))
+    options.log_severity_level = 3  # it warns that the file suits this machine alone
+    ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    model = onnx.load(options.optimized_model_filepath)
+    return sorted(
+        (node.domain, node.op_type, "; ".join(sorted(filter(None, map(_told, node.attribute)))))
+        for node in model.graph.node
+    )
+
+
+_DEFAULTS = ("dilations=[1, 1]", "ceil_mode=0", "storage_order=0", "auto_pad=b'NOTSET'")
+
+
+def _told(attribute: Any) -> str:
+    """An attribute by name and value; nothing of one that says what is so anyway."""
+    import onnx
+
+    value = onnx.helper.get_attribute_value(attribute)
+    told = f"{attribute.name}={value}"
+    return "" if told in _DEFAULTS else told
 
 
 def _files(network: str, batch: int, folder: Path) -> dict[str, Path]:
@@ -127,8 +150,8 @@ def _files(network: str, batch: int, folder: Path) -> dict[str, Path]:
     return files
 
 
-def _serve(file: str, batch: str) -> None:
-    """Answer each number of seconds by the median time of a run in them."""
+def _time(file: str, batch: str, seconds: str) -> None:
+    """Print the median time of a run, of so many seconds of runs and at least three."""
     import numpy as np
     import onnxruntime as ort
 
@@ -136,15 +159,14 @@ def _serve(file: str, batch: str) -> None:
     (port,) = session.get_inputs()
     shape = (int(batch), *port.shape[1:])
     image = np.random.default_rng(0).standard_normal(shape, np.float32)
-    for line in sys.stdin:
-        times: list[float] = []
-        end = time.perf_counter() + float(line)
+    session.run(None, {port.name: image})
+    times: list[float] = []
+    end = time.perf_counter() + float(seconds)
+    while len(times) < 3 or time.perf_counter() < end:
+        start = time.perf_counter()
         session.run(None, {port.name: image})
-        while len(times) < 3 or time.perf_counter() < end:
-            start = time.perf_counter()
-            session.run(None, {port.name: image})
-            times.append(time.perf_counter() - start)
-        print(statistics.median(times), flush=True)
+        times.append(time.perf_counter() - start)
+    print(statistics.median(times))
 
 
 if __name__ == "__main__":

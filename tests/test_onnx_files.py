@@ -65,10 +65,12 @@ def test_streamed_bytes_equal_what_protobuf_writes(
         array = each.parameter.array(weights).reshape(each.dims)
         built.graph.initializer.append(onnx.numpy_helper.from_array(array, each.parameter.path))
     built.graph.initializer.extend(constants)
+    built.metadata_props.add(key="resnetc.graph_hash", value=net.hash)
     streamed = model_bytes(net, weights, options)
     assert onnx.load_from_string(streamed) == built
     assert streamed == built.SerializeToString(deterministic=True)
-    assert len(streamed) == StreamedModel(skeleton).size
+    hashed_behind = len(wire.metadata_bytes({"resnetc.graph_hash": net.hash}))
+    assert len(streamed) == StreamedModel(skeleton).size + hashed_behind
 
 
 @pytest.mark.parametrize("number", [0, 1, 127, 128, 300, 2**14, 2**31 - 1, 2**40 + 5])
@@ -296,7 +298,7 @@ def test_weights_go_outside_by_themselves_above_the_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     file = tmp_path / "net.onnx"
-    size = len(model_bytes(net, weights))
+    size = StreamedModel(build_skeleton(net, OnnxOptions())).size
     monkeypatch.setattr("resnetc.backends.onnx.MESSAGE_LIMIT", size)
     assert len(write_onnx(net, file, weights)) == 1
     monkeypatch.setattr("resnetc.backends.onnx.MESSAGE_LIMIT", size - 1)

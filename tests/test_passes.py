@@ -115,6 +115,7 @@ def test_steps_say_stage_change_and_time() -> None:
     assert [(s.name, s.stage, s.changed) for s in seen] == [
         ("for_inference", Stage.INFERENCE, False),
         ("fold_batch_norm", Stage.FOLDED, True),
+        ("fold_scales", Stage.FOLDED, False),
         ("selection_as_conv", Stage.FOLDED, True),
         ("set_precision", Stage.FOLDED_TYPED, True),
     ]

@@ -97,10 +97,11 @@ class _Tensors(Arrays):
         tensor = self._tensors[path]
         if not hasattr(tensor, "detach"):
             return cast("np.ndarray", tensor)
-        held = tensor.detach().cpu()
-        if held.is_floating_point() and held.element_size() < 4:
-            held = held.float()  # numpy has no bfloat16
-        return cast("np.ndarray", held.numpy())
+        if tensor.requires_grad or not tensor.is_cpu:
+            tensor = tensor.detach().cpu()
+        if tensor.is_floating_point() and tensor.element_size() < 4:
+            tensor = tensor.float()  # numpy has no bfloat16
+        return cast("np.ndarray", tensor.numpy())
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._tensors)

@@ -87,19 +87,22 @@ class Graph:
         self.aux = dict(aux or {})
         self.scopes = tuple(scopes) or (Scope(0, None, "", name),)
         self._nodes: dict[NodeId, Node] = {}
-        self._users: dict[NodeId, list[NodeId]] = {}
         for node in nodes:
-            self._add(node)
+            if node.id in self._nodes:
+                raise InternalError(f"two nodes have the id {node.id}")
+            for operand in node.inputs:
+                if operand not in self._nodes:
+                    raise InternalError(f"{node.name} reads {operand}, which is not before it")
+            self._nodes[node.id] = node
 
-    def _add(self, node: Node) -> None:
-        if node.id in self._nodes:
-            raise InternalError(f"two nodes have the id {node.id}")
-        for operand in node.inputs if len(node.inputs) < 2 else dict.fromkeys(node.inputs):
-            if operand not in self._nodes:
-                raise InternalError(f"{node.name} reads {operand}, which is not before it")
-            self._users[operand].append(node.id)
-        self._nodes[node.id] = node
-        self._users[node.id] = []
+    @cached_property
+    def _users(self) -> dict[NodeId, list[NodeId]]:
+        users: dict[NodeId, list[NodeId]] = {}
+        for node in self:
+            users[node.id] = []
+            for operand in dict.fromkeys(node.inputs):
+                users[operand].append(node.id)
+        return users
 
     @cached_property
     def nx(self) -> nx.DiGraph:
@@ -170,11 +173,17 @@ class Graph:
         """Identity of the network: names, ops, attributes, operands, types; not text or spans."""
         number = {node.id: i for i, node in enumerate(self)}
         spelled = _Spelled()
-        told = [
-            f"({node.name!r}, {spelled[node.op]}, {[number[i] for i in node.inputs]}, "
-            f"{spelled[node.type]}, [{', '.join(map(spelled.parameter, node.parameters))}])"
-            for node in self
-        ]
+        told = []
+        for node in self:
+            held = [
+                # Who shares a parameter is told by its path.
+                f"({p.path!r}, {spelled(p.type)}, {spelled(p.role)}, {p.value!r})"
+                for p in node.parameters
+            ]
+            told.append(
+                f"({node.name!r}, {spelled(node.op)}, {[number[i] for i in node.inputs]}, "
+                f"{spelled(node.type)}, [{', '.join(held)}])"
+            )
         told.append(repr([(name, number[i]) for name, i in self.outputs.items()]))
         if self.aux:
             told.append(repr([(name, number[i]) for name, i in self.aux.items()]))
@@ -187,14 +196,11 @@ class _Spelled:
     def __init__(self) -> None:
         self._known: dict[int, tuple[str, object]] = {}  # the object, for its id lives as long
 
-    def __getitem__(self, thing: object) -> str:
-        if (known := self._known.get(id(thing))) is None:
+    def __call__(self, thing: object) -> str:
+        known = self._known.get(id(thing))
+        if known is None:
             known = self._known[id(thing)] = repr(thing), thing
         return known[0]
-
-    def parameter(self, held: Parameter) -> str:
-        """A parameter's path, type, role and value; who shares it is told by its path."""
-        return f"({held.path!r}, {self[held.type]}, {self[held.role]}, {held.value!r})"
 
 
 @dataclass

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from resnetc.diagnostics import RunError
@@ -66,6 +67,22 @@ class Constant(Value):
         import numpy as np
 
         return np.full(self.shape, self.number, np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers(Value):
+    """A vector of these numbers; of one alone, repeated."""
+
+    numbers: tuple[float, ...]
+    length: int
+
+    def sources(self) -> Iterator[str]:
+        return iter(())
+
+    def evaluate(self, weights: Weights) -> np.ndarray:
+        import numpy as np
+
+        return np.broadcast_to(np.asarray(self.numbers, np.float64), (self.length,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,15 +229,11 @@ class Parameter:
 
         Raises RunError when finite weights give a number that the element type cannot hold.
         """
-        return self.rounded(self.value, weights)
-
-    def rounded(self, value: Value, weights: Weights) -> np.ndarray:
-        """The same from another value, which gives what the parameter's own does."""
         import numpy as np
 
         # What overflows is looked at below; what is not a number to begin with is passed on.
-        with np.errstate(over="ignore", invalid="ignore"):
-            exact = value.evaluate(weights)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            exact = self.value.evaluate(weights)
             array = np.asarray(exact, numpy_dtype(self.type.dtype), order="C")
         if array.dtype.kind in "iu" or (array is exact and isinstance(self.value, Stored)):
             return array
@@ -238,6 +251,7 @@ class Parameter:
         return all(np.isfinite(weights[path]).all() for path in self.value.sources())
 
 
+@cache
 def numpy_dtype(dtype: DType) -> np.dtype:
     """numpy's dtype; bfloat16 and float8 are ml_dtypes'."""
     import numpy as np

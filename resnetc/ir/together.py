@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from resnetc.ir.parameters import NormScale, NormShift, Parameter, ScaledRows, Value
+from resnetc.ir.parameters import NormScale, NormShift, Parameter, ScaledRows, Value, numpy_dtype
+from resnetc.shapes import DType
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,8 +22,28 @@ if TYPE_CHECKING:
 
 def arrays_together(parameters: Sequence[Parameter], weights: Weights) -> list[np.ndarray]:
     """What :meth:`Parameter.array` gives of each, in order. Raises RunError as it does."""
-    norms = _Norms([parameter.value for parameter in parameters], weights)
-    return [each.rounded(norms.instead_of(each.value), weights) for each in parameters]
+    import numpy as np
+
+    try:
+        with np.errstate(over="raise", divide="raise", invalid="raise"):
+            norms = _Norms([parameter.value for parameter in parameters], weights)
+            return [_array(each, norms, weights) for each in parameters]
+    except FloatingPointError:
+        # Something is not finite; whose mistake that is, each finds out by itself.
+        return [each.array(weights) for each in parameters]
+
+
+def _array(parameter: Parameter, norms: _Norms, weights: Weights) -> np.ndarray:
+    import numpy as np
+
+    if parameter.type.dtype in _SILENT:
+        return parameter.array(weights)
+    exact = norms.instead_of(parameter.value).evaluate(weights)
+    return np.asarray(exact, numpy_dtype(parameter.type.dtype), order="C")
+
+
+_SILENT = (DType.BF16, DType.F8)
+"""Element types that are not numpy's own: it is not told when a number is too large for them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,8 +66,6 @@ class _Norms:
     """
 
     def __init__(self, values: Iterable[Value], weights: Weights) -> None:
-        import numpy as np
-
         self._weights = weights
         self._known: dict[int, _Known] = {}
         scales: dict[float, dict[int, NormScale]] = {}
@@ -57,11 +76,10 @@ class _Norms:
                 scales.setdefault(scale.eps, {})[id(scale)] = scale
             if isinstance(value, NormShift) and isinstance(scale, NormScale):
                 shifts.setdefault(value.bias is None, {})[id(value)] = value
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            for alike in scales.values():
-                self._compute_scales(alike)
-            for biased in shifts.values():
-                self._compute_shifts(biased)
+        for alike in scales.values():
+            self._compute_scales(alike)
+        for biased in shifts.values():
+            self._compute_shifts(biased)
 
     def instead_of(self, value: Value) -> Value:
         """A value that gives the same array, from what has been computed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from resnetc.passes.base import Outcome, Pass, Step, Watch, run_passes, unused_name
 from resnetc.passes.encoding import ENCODINGS, Encoding, Range, find_encoding
 from resnetc.passes.fold_batch_norm import FoldBatchNorm
+from resnetc.passes.fold_scales import FoldScales
 from resnetc.passes.for_inference import ForInference
 from resnetc.passes.inference import lower_for_inference
 from resnetc.passes.placement import Placement, place, under
@@ -15,7 +16,14 @@ from resnetc.passes.selection_as_conv import SelectionAsConv
 
 PASSES: dict[str, type[Pass]] = {
     each.name: each
-    for each in (ForInference, FoldBatchNorm, SelectionAsConv, SetPrecision, QuantizeLayers)
+    for each in (
+        ForInference,
+        FoldBatchNorm,
+        FoldScales,
+        SelectionAsConv,
+        SetPrecision,
+        QuantizeLayers,
+    )
 }
 
 __all__ = [
@@ -26,6 +34,7 @@ __all__ = [
     "PRECISIONS",
     "Encoding",
     "FoldBatchNorm",
+    "FoldScales",
     "ForInference",
     "Outcome",
     "Pass",

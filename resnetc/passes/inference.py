@@ -6,6 +6,7 @@ from resnetc.diagnostics import UsageError
 from resnetc.ir import Graph
 from resnetc.passes.base import Outcome, Pass, Watch, run_passes
 from resnetc.passes.fold_batch_norm import FoldBatchNorm
+from resnetc.passes.fold_scales import FoldScales
 from resnetc.passes.for_inference import ForInference
 from resnetc.passes.plan import Plan
 from resnetc.passes.precision import SetPrecision
@@ -28,7 +29,7 @@ def lower_for_inference(
     """
     passes: list[Pass] = [ForInference()]
     if fold:
-        passes.append(FoldBatchNorm())
+        passes += FoldBatchNorm(), FoldScales()
     passes.append(SelectionAsConv())
     if plan is not None:
         if plan.eight_bits and not fold:

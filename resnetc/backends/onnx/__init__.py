@@ -15,6 +15,7 @@ from resnetc.backends.onnx.files import model_in_memory, write_external, write_i
 from resnetc.backends.onnx.model import PRODUCER, build_skeleton, lowered_skeleton
 from resnetc.backends.onnx.options import OnnxOptions
 from resnetc.backends.onnx.stream import MESSAGE_LIMIT, StreamedModel
+from resnetc.backends.onnx.wire import metadata_bytes
 from resnetc.backends.weights import fit_weights
 from resnetc.diagnostics import UsageError
 from resnetc.ir import Graph
@@ -52,7 +53,10 @@ def write_onnx(
     with HashedArrays(graph, held) as arrays:
 
         def late() -> dict[str, str]:
-            return {f"{PRODUCER}.weights_hash": arrays.digest()}
+            return {
+                f"{PRODUCER}.graph_hash": graph.hash,
+                f"{PRODUCER}.weights_hash": arrays.digest(),
+            }
 
         if external:
             return path, write_external(path, skeleton, arrays, late)
@@ -70,7 +74,8 @@ def model_bytes(
     chosen = options or OnnxOptions()
     model = StreamedModel(build_skeleton(graph, chosen, provenance))
     _require_one_message(model)
-    return model_in_memory(model, fit_weights(graph, weights))
+    content = model_in_memory(model, fit_weights(graph, weights))
+    return content + metadata_bytes({f"{PRODUCER}.graph_hash": graph.hash})
 
 
 def lowered_bytes(

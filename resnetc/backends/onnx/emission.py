@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper
@@ -36,16 +35,13 @@ BATCH = "N"
 """Name of a dynamic batch."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Initializer:
     """A parameter as an initializer: its name is the parameter's path, `dims` its shape here."""
 
     parameter: Parameter
     dims: tuple[int, ...]
-
-    @cached_property
-    def bytes(self) -> int:
-        return self.parameter.type.bytes
+    bytes: int
 
 
 class EmittedNode(NamedTuple):
@@ -79,6 +75,7 @@ class Emission:
     _taken: set[str] = field(default_factory=set)
     _kinds: dict[tuple[Any, ...], bytes] = field(default_factory=dict)
     _types: dict[int, bytes] = field(default_factory=dict)
+    _sizes: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._taken = {*self.graph.parameters, *self.graph.outputs}
@@ -119,7 +116,7 @@ class Emission:
 
     def _kind(self, kind: str, attributes: Mapping[str, Any]) -> bytes:
         """The bytes of an op and its attributes: few are different."""
-        told = (kind, *[(key, type(value), value) for key, value in attributes.items()])
+        told = (kind, *attributes, *attributes.values())
         if told not in self._kinds:
             made = [
                 helper.make_attribute(key, value)
@@ -157,7 +154,9 @@ class Emission:
         return name
 
     def _initializer(self, parameter: Parameter, dims: tuple[int, ...]) -> str:
-        new = Initializer(parameter, dims)
+        type_ = parameter.type
+        size = self._sizes.get(id(type_)) or self._sizes.setdefault(id(type_), type_.bytes)
+        new = Initializer(parameter, dims, size)
         held = self._held.setdefault(parameter.path, new)
         if held is new:
             self.initializers.append(new)

@@ -24,5 +24,6 @@ def export(request: ExportRequest) -> Artefact:
     plan = options.lowering
     lowered = lower_for_inference(request.graph, fold=request.fold, plan=plan).graph
     report = plan.report(lowered)
-    facts = {"precision": options.precision, "opset": options.version, "plan": report}
-    return Artefact(files, replaced, facts, f"{plan.summary(lowered)}  opset {options.version}")
+    opset = options.version_of(lowered)
+    facts = {"precision": options.precision, "opset": opset, "plan": report}
+    return Artefact(files, replaced, facts, f"{plan.summary(lowered)}  opset {opset}")

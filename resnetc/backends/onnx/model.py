@@ -55,7 +55,6 @@ def build_skeleton(
     lowered = lower_for_inference(graph, fold=options.fold, plan=plan).graph
     facts = {
         "network": graph.name,
-        "graph_hash": graph.hash,
         "precision": options.precision,
         "precision_plan": json.dumps(plan.report(lowered)),
         "version": __version__,
@@ -66,8 +65,9 @@ def build_skeleton(
 
 def lowered_skeleton(lowered: Graph, options: OnnxOptions, facts: Mapping[str, str]) -> Skeleton:
     """Emit a graph as it is, of a stage after SOURCE, and check what was emitted."""
-    emission = emit(lowered, options.batch, options.version)
-    opset = helper.make_opsetid("", options.version)
+    version = options.version_of(lowered)
+    emission = emit(lowered, options.batch, version)
+    opset = helper.make_opsetid("", version)
     front = ModelProto(
         ir_version=helper.find_min_ir_version_for([opset]),
         producer_name=PRODUCER,

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import onnx.defs
 
 from resnetc.diagnostics import UsageError
+from resnetc.ir import Graph
+from resnetc.ops import Gelu
 from resnetc.passes import Plan
 from resnetc.shapes import DType
 
@@ -19,6 +21,8 @@ BF16_OPSET = 22
 NARROW_SCALE_OPSET = 19
 """QuantizeLinear takes float16 and bfloat16, and gives float8, from here on."""
 DEFAULT_OPSET = 18
+GELU_OPSET = 20
+"""Gelu is an op from here on."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,8 @@ class OnnxOptions:
 
     `fold`: fold batch norms (True) or keep them as BatchNormalization nodes.
     `batch`: None for a dynamic batch named "N", else the fixed batch.
-    `opset`: None for the default, 18; 19 where eight bits meet fp16, or are fp8; 22 in bf16.
+    `opset`: None for the default, 18; 19 where eight bits meet fp16, or are fp8; 20 for a network
+    with GELUs; 22 in bf16.
     `external`: weights in a second file, `<name>.data`; None does so only above protobuf's 2 GB.
     `precision`: what everything computes in; `plan` says more than that, and sets it.
 
@@ -69,8 +74,14 @@ class OnnxOptions:
 
     @property
     def version(self) -> int:
-        """The opset that is written."""
+        """The opset that is written, but for what a network needs: see `version_of`."""
         return max(DEFAULT_OPSET, self._least) if self.opset is None else self.opset
+
+    def version_of(self, graph: Graph) -> int:
+        """The opset a graph is written in: by default one in which a GELU is one node, not five."""
+        if self.opset is None and any(isinstance(node.op, Gelu) for node in graph):
+            return max(GELU_OPSET, self.version)
+        return self.version
 
     @property
     def _least(self) -> int:

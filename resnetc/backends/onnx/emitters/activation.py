@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 
 from resnetc.backends.onnx.emission import Emission, attributes
+from resnetc.backends.onnx.options import GELU_OPSET
 from resnetc.ir import Node
 from resnetc.ops import LeakyRelu, RadixSoftmax
 from resnetc.shapes import DType
 
 _HARDSWISH_OPSET = 14
-_GELU_OPSET = 20
 
 
 def relu6(emission: Emission, node: Node) -> None:
@@ -35,7 +35,7 @@ def silu(emission: Emission, node: Node) -> None:
 def gelu(emission: Emission, node: Node) -> None:
     """Before opset 20 in the form that runtimes fuse: `x / sqrt(2)`, erf, plus 1, times x, half."""
     (operand,) = emission.operands(node)
-    if emission.opset >= _GELU_OPSET:
+    if emission.opset >= GELU_OPSET:
         emission.add("Gelu", node, [operand])
         return
     root, one, half = (
