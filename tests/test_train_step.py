@@ -497,7 +497,13 @@ def test_a_block_is_compiled_once_however_often_it_stands_there(
 
     plain, compiled = build_module(deep.graph, seed=0), build_module(deep.graph, seed=0)
     said: list[str] = []
-    assert compile_blocks(compiled, said.append, counter) == 8
+    sizes: list[Any] = []
+
+    def watching(graph: Any, inputs: Any) -> Any:
+        sizes.extend(size for given in inputs for size in getattr(given, "shape", (given,)))
+        return counter(graph, inputs)
+
+    assert compile_blocks(compiled, said.append, watching) == 8
     image = torch.randn(2, 1, 8, 8)
     compiled.eval()(image)
     assert counter.frame_count == 0  # evaluation stays as it is
@@ -505,6 +511,7 @@ def test_a_block_is_compiled_once_however_often_it_stands_there(
         for _ in range(2):
             module.train()(image).square().mean().backward()
     assert counter.frame_count == 3  # 4 to 4, 4 to 8 and 8 to 8 channels
+    assert {type(size) for size in sizes} == {int}  # code for these shapes, not for any
     assert said == []
     for (name, ours), theirs in zip(compiled.named_parameters(), plain.parameters(), strict=True):
         assert torch.equal(ours.grad, theirs.grad), name

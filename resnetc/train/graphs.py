@@ -140,7 +140,6 @@ class RecordedStep:
             before.put_back()
             self._recorder.warm(work)
         plain = _Kept(self._step)
-        before.put_back()
         replay = self._recorder.record(work)
         before.put_back()
         replay()
