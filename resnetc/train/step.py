@@ -7,6 +7,7 @@ told by tensors and by the few decisions of a `Moment`, so that it can be record
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -118,6 +119,14 @@ class Step:
         self.state.sums.add(loss, logits, targets.main)
 
 
+_BUFFERS = (
+    "forward_sync_buffers"
+    if "forward_sync_buffers" in inspect.signature(DistributedDataParallel.__init__).parameters
+    else "broadcast_buffers"
+)
+"""torch's word, since 2.15 or before, for buffers that go from process 0 to all in each forward."""
+
+
 def parallel_module(module: nn.Module, world: World, device: torch.device) -> nn.Module:
     """The module itself, or one whose backward pass averages gradients over all processes."""
     if world.size == 1:
@@ -125,6 +134,6 @@ def parallel_module(module: nn.Module, world: World, device: torch.device) -> nn
     return DistributedDataParallel(
         module,
         device_ids=[device] if device.type == "cuda" else None,
-        broadcast_buffers=False,
         gradient_as_bucket_view=True,
+        **{_BUFFERS: False},
     )
