@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import time
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from several_processes import found_by_one, free_port, together
+from several_processes import found_by_one, together
 from tiny_networks import spec_file, tiny
 
-from resnetc.diagnostics import UsageError
-from resnetc.recipes import Recipe
 from resnetc.train import TrainOptions, train
 from resnetc.train.draws import Order
 from resnetc.train.evaluation import Mode, share
@@ -26,7 +21,6 @@ from resnetc.train.metrics import read as read_metrics
 from resnetc.train.processes import World
 from resnetc.train.state import initial_state
 from resnetc.train.step import Step
-from resnetc.train.synced_norms import settle_norms
 
 CPU = torch.device("cpu")
 LENGTH = {"iterations": 8, "batch": 32, "deterministic": True}
@@ -156,6 +150,38 @@ def test_every_process_is_told_what_is_wrong(runs: Runs) -> None:
     told = runs.found[0]["not seen"]
     assert told["raised"] == "RunError"
     assert told["said"].endswith("a disk that all hosts share")
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "said"),
+    [
+        ("sums", (), "batch norms take their statistics from 32 images instead of 16, for the rec"),
+        ("synced", ("norm_sync=true", "precise_norm=60"), "the last bits may differ"),
+    ],
+)
+def test_another_number_of_processes_goes_on_and_says_what_that_means(
+    name: str,
+    overrides: tuple[str, ...],
+    said: str,
+    two: Runs,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """From the middle between two readings: what both processes counted is not lost."""
+    out = tmp_path / "run"
+    shutil.copytree(two.all / name, out)
+    for step in (6, 8):
+        shutil.rmtree(out / f"checkpoints/step-{step:08d}")
+    before = read_metrics(out / "metrics.jsonl")
+    asked = {"data": "digits", "threads": 1, "progress": False, "device": "cpu", **LENGTH}
+    log_every = 8 if name == "sums" else None
+    options = TrainOptions(**asked, overrides=overrides, log_every=log_every, out=out, resume=True)
+    train(tiny(tmp_path, "plain_tiny" if name == "sums" else "tiny"), options)
+    assert f"number of processes: 2 then, 1 now; {said}" in capsys.readouterr().err
+    for a, b in zip(before, read_metrics(out / "metrics.jsonl"), strict=True):
+        assert (a.kind, a.step) == (b.kind, b.step)
+        assert a.loss == pytest.approx(b.loss, rel=1e-4)
+        assert a.error == pytest.approx(b.error, abs=1e-9)
 
 
 def test_two_processes_give_the_bits_of_the_mean_of_two_halves(two: Runs, tmp_path: Path) -> None:
