@@ -22,8 +22,10 @@ from resnetc.train.launch import Launch
 
 PATIENCE = 600.0
 """Seconds that processes wait for one another."""
-_GRACE = 5.0
+_GRACE = 10.0
 """Seconds that the survivors of a process give each other to come to the register."""
+_LAST_CALL = 30.0
+"""Seconds that process 0 keeps the register open for those that have not read it yet."""
 _LOOK_EVERY = 0.05
 
 _times_joined = itertools.count()
@@ -95,7 +97,7 @@ class Peers:
             self._write("off", "")
             if self._rank == 0:
                 still_here = [r for r in self._everyone if r not in self._missing]
-                self._wait_for(still_here, ("off", "left"), _GRACE)
+                self._wait_for(still_here, ("off", "left"), _LAST_CALL)
 
     # ------------------------------------------------------------------------- the register
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -113,14 +115,18 @@ def joined(device: str, patience: float = PATIENCE) -> Iterator[World]:
         lost = peers.account_for(error) if of_a_peer(error) else None
         if lost is None:
             peers.leave(str(error) or type(error).__name__)
-        _part()
+        _break_off(error)
         peers.see_off()
         if lost is not None:
             raise lost from error
         raise
-    _part()
+    dist.destroy_process_group()
 
 
-def _part() -> None:
+def _break_off(error: BaseException) -> None:
+    """Close the connections to the other processes, so that none waits for this one."""
+    # They stay open for as long as a traceback holds the parallel module.
+    traceback.clear_frames(error.__traceback__)
+    gc.collect()
     if dist.is_initialized():
         dist.destroy_process_group()
