@@ -185,9 +185,9 @@ def compare(
     if changes:
         raise UsageError("\n  ".join([f"{trouble}:", *changes]) + f"\n{advice}")
     for key, what in _SHOULD_AGREE.items():
-        if before.get(key, _EARLIER.get(key)) != now[key]:
-            changed = f"{what}: {before.get(key)} then, {now[key]} now"
-            warn(f"{changed}; {_consequence(key, before, now)}")
+        then, today = ({**_EARLIER, **identity}.get(key) for identity in (before, now))
+        if then != today:
+            warn(f"{what}: {then} then, {today} now; {_consequence(key, before, now)}")
 
 
 def _consequence(key: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
