@@ -252,6 +252,28 @@ def test_a_weight_read_twice_is_written_twice(tmp_path: Path) -> None:
     assert_same(path, lifted, X)
 
 
+def test_norms_that_share_an_array_keep_their_names(tmp_path: Path) -> None:
+    """torch's newer exporter has one initializer for all scales that were never trained."""
+    rng = np.random.default_rng(7)
+    arrays = {"a.weight": np.ones(4, np.float32)}
+    for path in ("a", "b"):
+        for part in ("bias", "running_mean", "running_var"):
+            arrays[f"{path}.{part}"] = rng.uniform(0.5, 1, 4).astype(np.float32)
+    rest = ("bias", "running_mean", "running_var")
+    nodes = [
+        helper.make_node(
+            "BatchNormalization", [x, "a.weight", *(f"{path}.{part}" for part in rest)], [y]
+        )
+        for x, y, path in (("x", "h", "a"), ("h", "y", "b"))
+    ]
+    path = write(tmp_path / "shared.onnx", nodes, arrays)
+    lifted = lift(path)
+    assert "a: norm" in lifted.text
+    assert "b: norm" in lifted.text
+    assert set(lifted.arrays) == {*arrays, "b.weight"}
+    assert_same(path, lifted, X)
+
+
 def test_concats_over_all_before_grow_one_from_the_other(tmp_path: Path) -> None:
     grown = weights("a.weight")
     rng = np.random.default_rng(5)

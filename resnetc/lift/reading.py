@@ -7,6 +7,7 @@ inference, and a node is either known, by a row of `operators.OPERATORS`, or ref
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -148,12 +149,18 @@ class Reading:
 
 
 def _module(arrays: Mapping[str, Constant]) -> str | None:
-    """The path that parameters are named after: what stands before `.weight`."""
-    for found in arrays.values():
-        for suffix in _SUFFIXES:
-            if found.name is not None and found.name.endswith(suffix):
-                return found.name.removesuffix(suffix)
-    return None
+    """The path that parameters are named after: what stands before `.weight`.
+
+    Of most of them, where they differ: exporters give equal arrays one name, as the scales of
+    norms that were never trained.
+    """
+    named = Counter(
+        found.name.removesuffix(suffix)
+        for found in arrays.values()
+        for suffix in _SUFFIXES
+        if found.name is not None and found.name.endswith(suffix)
+    )
+    return named.most_common(1)[0][0] if named else None
 
 
 def read_network(model: Model) -> Network:
