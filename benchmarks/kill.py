@@ -248,7 +248,9 @@ def main() -> int:
                 place = folder / f"{processes}-{workers}"
                 found.append(try_setting(setting, asked.kills, chance, place))
                 print(found[-1], flush=True)
-    harness.write("kill", {"settings": [asdict(each) for each in found]}, packages=["torch"])
+    settings = [asdict(each) for each in found]
+    results = {"iterations": asked.iterations, "settings": settings}
+    harness.write("kill", results, packages=["torch"])
     return 0 if all(each.identical and not each.lost for each in found) else 1
 
 
