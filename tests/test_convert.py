@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 import torchvision
 
@@ -124,6 +125,81 @@ def test_half_precision_becomes_the_network_s(spec: Path) -> None:
     made = convert(load(spec).graph, as_arrays(half)).arrays()
     assert made["fc.weight"].dtype == np.float32
     assert np.array_equal(made["fc.weight"], half["fc.weight"].astype(np.float32))
+
+
+# ----------------------------------------------------------------------------------- by order
+
+
+def test_what_no_name_fits_goes_by_order(spec: Path) -> None:
+    held = arrays(spec)
+    other = {path.replace("stem.", "a.").replace("conv1", "b"): a for path, a in held.items()}
+    other = {path: a for path, a in other.items() if "num_batches" not in path}
+    graph = load(spec).graph
+    assert not convert(graph, as_arrays(other)).fits
+    made = convert(graph, as_arrays(other), by_order=True)
+    assert made.fits
+    assert made.sources["layer1.conv1.weight"] == "layer1.b.weight"
+    assert made.sources["layer1.bn1.weight"] == "layer1.bn1.weight"
+    assert np.array_equal(made.arrays()["stem.0.weight"], held["stem.0.weight"])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            {"a.0.weight": (4, 1, 5, 5)},
+            r"stem\.0\.weight \(4x1x3x3\) would be made of a\.0\.weight",
+        ),
+        ({"a.1.bias": None}, r"stem\.1\.bias \(4\) would be made of a\.1\.running_mean"),
+        ({"z.weight": (4,)}, r"nothing would be made of z\.weight \(4\)"),
+    ],
+)
+def test_order_does_not_hide_what_is_unlike(
+    change: dict[str, tuple[int, ...] | None], said: str, spec: Path
+) -> None:
+    held = {path.replace("stem.", "a."): a for path, a in arrays(spec).items()}
+    for path, shape in change.items():
+        held[path] = np.zeros(shape or (), np.float32)
+        if shape is None:
+            del held[path]
+    with pytest.raises(UsageError, match=said):
+        convert(load(spec).graph, as_arrays(held), by_order=True)
+
+
+def test_timm_s_names_by_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """timm and torchvision share no name of MobileNet v2; the numbers are the same after it."""
+    torch.manual_seed(0)
+    theirs = timm.create_model("mobilenetv2_100", num_classes=10).eval()
+    weights, out = tmp_path / "w.pth", tmp_path / "out.pth"
+    torch.save(theirs.state_dict(), weights)
+    asked = ["convert", str(weights), "--to", "mobilenet_v2", "--set", "classes=10", "-o", str(out)]
+    assert run(asked) == 2
+    assert "last part: --by-order" in capsys.readouterr().err
+    assert run([*asked, "--by-order"]) == 0
+    ours = torchvision.models.mobilenet_v2(num_classes=10).eval()
+    ours.load_state_dict(torch.load(out, weights_only=True))
+    x = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        expected = theirs(x)
+        largest = expected.abs().max().item()
+        torch.testing.assert_close(ours(x), expected, rtol=0, atol=1e-5 * largest)
+    assert largest > 0
+    again = ["convert", str(tmp_path / "w.safetensors"), "--to", "mobilenet_v2", "--by-order"]
+    assert run(again) == 2
+    assert "have their arrays by name" in capsys.readouterr().err
+
+
+def test_timm_and_torchvision_there_and_back(tmp_path: Path) -> None:
+    """Where names are the same nothing is asked for: timm, ours, timm again."""
+    theirs = timm.create_model("resnet18", num_classes=10)
+    torch.save(theirs.state_dict(), tmp_path / "timm.pth")
+    first, back = tmp_path / "ours.safetensors", tmp_path / "back.pth"
+    to = ["--to", "resnet18", "--set", "classes=10", "-o"]
+    assert run(["convert", str(tmp_path / "timm.pth"), *to, str(first)]) == 0
+    assert run(["convert", str(first), *to, str(back)]) == 0
+    found = torch.load(back, weights_only=True)
+    assert all(torch.equal(found[path], array) for path, array in theirs.state_dict().items())
+    torchvision.models.resnet18(num_classes=10).load_state_dict(found)
 
 
 # --------------------------------------------------------------------------- command line

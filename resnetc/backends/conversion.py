@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resnetc.analysis.matching import Mismatch, compare
+from resnetc.analysis.published import Shape
 from resnetc.atomic import replacing
 from resnetc.backends.random_weights import random_weights
 from resnetc.backends.weights import Arrays, write_weights
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 _WRAPPERS = ("module.", "_orig_mod.", "model.")
 """What DataParallel, torch.compile and trainers put before every path."""
 _LISTED = 5
+Shapes = Mapping[str, Shape]
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class Conversion:
 
     `sources` says which path of the weights each one comes from, `head` the paths of the last layer
     with parameters, which depend on the number of classes; `fresh` of these are made anew.
+    `ordered` says that what no name fits would fit in the order in which it stands.
     """
 
     graph: Graph
@@ -62,6 +66,7 @@ class Conversion:
     mismatch: Mismatch
     head: tuple[str, ...]
     fresh: tuple[str, ...] = ()
+    ordered: bool = False
 
     @property
     def fits(self) -> bool:
@@ -100,13 +105,23 @@ class Conversion:
             },
             "rename": {new: old for old, new in self.mismatch.renames.items()},
             "fresh": list(self.fresh),
+            "ordered": self.ordered,
         }
 
 
 def convert(
-    graph: Graph, weights: Arrays, renames: Iterable[Rename] = (), *, drop_head: bool = False
+    graph: Graph,
+    weights: Arrays,
+    renames: Iterable[Rename] = (),
+    *,
+    drop_head: bool = False,
+    by_order: bool = False,
 ) -> Conversion:
     """Fit weights to a network by name. Raises UsageError where renames make two paths one.
+
+    With `by_order`, what no name fits goes by the order in which it stands, and must have the last
+    part of its path and its shape: two files of one architecture under names that have nothing in
+    common. Raises UsageError for the first pair that does not match.
 
     Batch norm's counters need not be there, and those of others are passed over. With `drop_head`
     the weights' own head is left out, whatever its shape, and the network's is made anew.
@@ -121,9 +136,37 @@ def convert(
     }
     left_out = {path for path in renamed if path in fresh or _is_idle_counter(path, here)}
     there = {p: weights.shape(source) for p, source in renamed.items() if p not in left_out}
+    if by_order:
+        pairs = _in_order(here, there)
+        renamed = {pairs.get(path, path): source for path, source in renamed.items()}
+        there = {pairs.get(path, path): shape for path, shape in there.items()}
     mismatch = compare(here, there)
     sources = {p: renamed[p] for p, shape in here.items() if there.get(p) == shape}
-    return Conversion(graph, weights, sources, mismatch, head, fresh)
+    ordered = bool(mismatch.only_here) and _first_unlike(here, there) is None
+    return Conversion(graph, weights, sources, mismatch, head, fresh, ordered)
+
+
+def _in_order(here: Shapes, there: Shapes) -> dict[str, str]:
+    """The network's path by the weights' path, of those that only one of the two has."""
+    if (unlike := _first_unlike(here, there)) is not None:
+        told = [f"{path} ({_by(shape)})" if path else "nothing" for path, shape in unlike]
+        raise UsageError("in order, {} would be made of {}".format(*told))
+    return {b: a for a, b in zip(*_left(here, there), strict=True)}
+
+
+def _left(here: Shapes, there: Shapes) -> tuple[list[str], list[str]]:
+    """The paths that only one of the two has, in order."""
+    return [p for p in here if p not in there], [p for p in there if p not in here]
+
+
+def _first_unlike(here: Shapes, there: Shapes) -> tuple[tuple[str, Shape], ...] | None:
+    """The first pair in order, here and there, whose shapes or last parts differ; "" where one of
+    the two has come to its end."""
+    for a, b in itertools.zip_longest(*_left(here, there), fillvalue=""):
+        pair = ((a, here.get(a, ())), (b, there.get(b, ())))
+        if pair[0][1] != pair[1][1] or a.split(".")[-1] != b.split(".")[-1]:
+            return pair
+    return None
 
 
 def _renamed(graph: Graph, weights: Arrays, renames: tuple[Rename, ...]) -> dict[str, str]:
@@ -182,6 +225,8 @@ def _advice(conversion: Conversion) -> Iterable[str]:
         options = [f"--rename {there}={here}" for here, there in mismatch.renames.items() if there]
         if options and len(options) == len(mismatch.renames):
             yield f"  they match one to one with {' '.join(options)}"
+    elif conversion.ordered:
+        yield "  in order they match one to one, by shape and last part: --by-order"
     reshaped = {path for path, _, _ in mismatch.reshaped}
     if reshaped and reshaped <= set(conversion.head):
         (_, here, there), *_ = mismatch.reshaped

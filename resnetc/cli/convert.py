@@ -24,6 +24,11 @@ from resnetc.diagnostics import UsageError
     help="Rename parts of the weights' paths, in order; `*` is some of a part: "
     "--rename shortcut=downsample --rename 'stage*=layer*'.",
 )
+@click.option(
+    "--by-order",
+    is_flag=True,
+    help="Let what no name fits go by the order in which it stands, of equal shapes.",
+)
 @click.option("--drop-head", is_flag=True, help="Give the last layer fresh parameters.")
 @click.option("--seed", default=0, show_default=True, help="Of the fresh parameters.")
 @json_option
@@ -33,6 +38,7 @@ def convert(
     settings: tuple[str, ...],
     out: Path | None,
     renames: tuple[str, ...],
+    by_order: bool,
     drop_head: bool,
     seed: int,
     as_json: bool,
@@ -49,9 +55,12 @@ def convert(
 
     if out is not None and out.suffix not in (".safetensors", ".pth", ".pt"):
         raise UsageError(f"{out}: weights are written to .safetensors, .pth or .pt")
+    if by_order and weights.suffix not in (".pth", ".pt"):
+        raise UsageError("--by-order is for .pth and .pt: other files have their arrays by name")
     patterns = [Rename.parse(text) for text in renames]
     net = load_network(network, settings)
-    found = fit(net.graph, read_weights(weights), patterns, drop_head=drop_head)
+    held = read_weights(weights)
+    found = fit(net.graph, held, patterns, drop_head=drop_head, by_order=by_order)
     if as_json:
         click.echo(json.dumps(found.to_json(), indent=2))
     if not found.fits:
