@@ -230,3 +230,12 @@ def test_labels_of_an_imported_network_are_checked(folder: Folder) -> None:
     assert finding.code == "E0419"
     with pytest.raises(CompileError, match="E0419"):
         load(f"{spec}:d")
+
+
+def test_only_a_label_that_is_written_is_mended(spec: Path) -> None:
+    for written, mended in (('["layr2"]', True), ('["layr{i}" for i in [2]]', False)):
+        spec.write_text(SPEC + f"deploy d {{ network = net  outputs = {written} }}\n")
+        (finding,) = check_file(spec).findings
+        assert finding.help is not None
+        assert "layer2" in finding.help.text
+        assert bool(finding.help.edits) is mended

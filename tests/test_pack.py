@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +114,28 @@ def test_a_stopped_pack_goes_on_and_ends_the_same(
     assert _tree(to) == _tree(tmp_path / "whole")
     assert counter.count == 4 - stop_after
     assert {now.before for now in told} == {stop_after}
+
+
+@pytest.mark.slow
+def test_a_pack_that_is_killed_again_and_again_ends_the_same(tmp_path: Path) -> None:
+    source, to = tmp_path / "raw", tmp_path / "packed"
+    for number in range(60):
+        _photograph(source / f"train/cat/{number}.jpg", 300, 400, seed=number)
+    _photograph(source / TEST_JPEG, 33, 33)
+    asked = ["data", "pack", str(source), "--to", str(to), "--short-side", "200", "--workers", "2"]
+    journal = tmp_path / ".packed.packing" / "journal.jsonl"
+    for lines in (1, 20, 45):
+        process = subprocess.Popen([sys.executable, "-m", "resnetc", *asked, "--quiet"])
+        while process.poll() is None:
+            if journal.exists() and journal.read_bytes().count(b"\n") >= lines:
+                process.kill()
+                break
+            time.sleep(0.005)
+        assert process.wait() == -signal.SIGKILL
+        assert not to.exists()
+    pack(source, to, PackSettings(200), workers=2)
+    pack(source, tmp_path / "whole", PackSettings(200))
+    assert _tree(to) == _tree(tmp_path / "whole")
 
 
 def test_what_a_kill_tore_or_the_user_changed_is_packed_anew(
