@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from resnetc.cli.info import info
+from resnetc.diagnostics import UsageError
 from resnetc.driver import load
 
 
@@ -90,3 +91,37 @@ def test_a_wrong_name_is_a_usage_error() -> None:
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert "resnet51" in done.stderr
+
+
+def test_the_memory_of_a_training_step_is_shown_by_stage() -> None:
+    found = json.loads(_run("resnet20", "--training", "--batch", "32", "--json"))
+    assert found["batch"] == 32
+    assert found["least_bytes"] == found["recomputing"]["peak_bytes"] < found["peak_bytes"]
+    stages = {row["label"]: row for row in found["stages"]}
+    assert stages["layer1"]["held"] > stages["layer2"]["held"] > stages["layer3"]["held"]
+    assert stages["layer1"]["recomputing"] < stages["layer1"]["held"]
+    assert stages["conv1"]["share"] == 0
+    larger = json.loads(_run("resnet20", "--training", "--batch", "64", "--json"))
+    assert larger["stages"][1]["held"] > 1.9 * found["stages"][1]["held"]
+
+
+def test_a_step_under_a_limit_is_shown_and_told_of_in_words() -> None:
+    printed = _run("resnet20", "--training", "--batch", "128", "--memory-limit", "150MiB")
+    assert "recomputing for 150 MiB" in printed
+    limited = json.loads(
+        _run("resnet20", "--training", "--batch", "128", "--memory-limit", "150MiB", "--json")
+    )
+    assert limited["recomputing"]["peak_bytes"] <= 150 * 2**20 < limited["peak_bytes"]
+    assert 0 < limited["recomputing"]["share_of_forward"] < 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--training", "--batch", "128", "--memory-limit", "9MiB"], "takes at least"),
+        (["--batch", "128"], "go with --training"),
+    ],
+)
+def test_a_step_that_cannot_be_shown_is_a_mistake(arguments: list[str], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        CliRunner().invoke(info, ["resnet20", *arguments], catch_exceptions=False)

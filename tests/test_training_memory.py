@@ -87,7 +87,8 @@ def _step(module: nn.Module, images: Tensor) -> None:
     """Forward and backward, from one state of the generators."""
     torch.manual_seed(3)
     labels = torch.arange(len(images)) % 10
-    torch.stack([F.cross_entropy(o, labels) for o in _results(module(images))]).sum().backward()
+    losses = [F.cross_entropy(each, labels) for each in _results(module(images))]
+    torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
 
 
 # --------------------------------------------------------------------------- what torch holds
@@ -104,7 +105,8 @@ def _held(module: nn.Module, images: Tensor, precision: str) -> int:
         return tensor
 
     low = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16")
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor), low:
+    hooks: Any = torch.autograd.graph.saved_tensors_hooks
+    with hooks(pack, lambda tensor: tensor), low:
         results = _results(module(images))
     for tensor in (*results, images):
         pack(tensor)
@@ -173,7 +175,7 @@ def _measured(graph: Graph, memory: StepMemory, segments: Sequence[Segment]) -> 
     own = [*module.parameters(), *module.buffers(), images]
     with _Alive(own) as alive:
         _step(module, images)
-    return alive.peak + sum(tensor.nbytes for tensor in own)
+    return int(alive.peak + sum(tensor.nbytes for tensor in own))
 
 
 @pytest.mark.parametrize(("name", "batch"), [("resnet20", 16), ("drawn", 16)])

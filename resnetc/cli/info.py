@@ -11,6 +11,7 @@ import click
 from resnetc.analysis import Communication, Cost, StageReport, communication, stages
 from resnetc.analysis.cost import CONVENTIONS
 from resnetc.cli.arguments import json_option, load_network, network_argument, set_option
+from resnetc.cli.info_training import show_training, training_options
 from resnetc.driver import Network
 
 
@@ -31,15 +32,23 @@ from resnetc.driver import Network
     metavar="GBIT/S",
     help="Speed of the link between them, in each direction.",
 )
+@training_options
 @json_option
 def info(
-    network: str, settings: tuple[str, ...], processes: int | None, link: float, as_json: bool
+    network: str,
+    settings: tuple[str, ...],
+    processes: int | None,
+    link: float,
+    as_json: bool,
+    **step: Any,
 ) -> None:
     """Print per stage: output, parameters, MACs, FLOPs, receptive field, memory.
 
-    All figures are of one sample; those of --processes are of a step.
+    All figures are of one sample; those of --processes and --training are of a step.
     """
     net = load_network(network, settings)
+    if show_training(net, as_json=as_json, **step):
+        return
     rows = stages(net.graph)
     sent = communication(net.graph, processes, link * 1e9) if processes else None
     if as_json:

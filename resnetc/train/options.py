@@ -27,8 +27,9 @@ class TrainOptions:
     many seconds the processes of a run wait for one that does not answer. `accumulate` is in how
     many parts a process's share of a batch goes through the network, `compile` whether its repeated
     blocks are compiled, `cuda_graph` whether a whole step is recorded as a CUDA graph: None is for
-    where that is possible. `memory_limit` are bytes that a process's step may take; parts of
-    the network then run twice to hold less. With `tensorboard` the metrics are written as TensorBoard's events, too.
+    where that is possible. `memory_limit` are bytes that a process's step may take; parts of the
+    network then run twice to hold less. With `tensorboard` the metrics are written as
+    TensorBoard's events, too.
     """
 
     data: str | None = None
