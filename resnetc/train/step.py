@@ -10,6 +10,7 @@ import contextlib
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -131,9 +132,10 @@ def parallel_module(module: nn.Module, world: World, device: torch.device) -> nn
     """The module itself, or one whose backward pass averages gradients over all processes."""
     if world.size == 1:
         return module
+    own_buffers: dict[str, Any] = {_BUFFERS: False}
     return DistributedDataParallel(
         module,
         device_ids=[device] if device.type == "cuda" else None,
         gradient_as_bucket_view=True,
-        **{_BUFFERS: False},
+        **own_buffers,
     )
