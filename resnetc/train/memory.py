@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -62,31 +63,43 @@ def plan_memory(
     if choice is None:
         raise UsageError(_refusal(memory, limit, world.size * options.parts))
     judged = _judged_at_once(net, memory, limit)
-    if kind == "cpu":
-        give_back_at_once()
     stretches = tuple(memory.stretches(choice))
     return MemoryPlan(stretches, judged, tuple(_notes(memory, choice, limit, judged)))
-
-
-def give_back_at_once() -> None:
-    """Let memory go back to the system as soon as it is freed, where the C library is GNU's.
-
-    Else it keeps pieces of up to 32 MiB for later, and the process grows by a quarter more than
-    its tensors do. Fresh pages take a little time.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError, TypeError):
-        return  # another C library
-    for threshold in (_TRIM_THRESHOLD, _MMAP_THRESHOLD):
-        mallopt(threshold, _KEPT)
 
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 """Their numbers in malloc.h."""
 
-_KEPT = 2**18
-"""Bytes below which the C library may keep what is freed."""
+_SMALL, _LARGE = 2**18, 2**25
+"""What is freed and smaller than this is kept: under a limit, and at most without one."""
+
+
+@contextlib.contextmanager
+def freed_at_once(limit: int | None) -> Iterator[None]:
+    """Under a limit, let memory go back to the system as soon as it is freed, where the C library
+    is GNU's.
+
+    Else that keeps pieces of up to 32 MiB for later, and a process grows by more than its tensors
+    ever take. Fresh pages take a little time.
+    """
+    mallopt = _mallopt() if limit is not None else None
+    if mallopt is None:
+        yield
+        return
+    for threshold in (_TRIM_THRESHOLD, _MMAP_THRESHOLD):
+        mallopt(threshold, _SMALL)
+    try:
+        yield
+    finally:
+        for threshold in (_TRIM_THRESHOLD, _MMAP_THRESHOLD):
+            mallopt(threshold, _LARGE)
+
+
+def _mallopt() -> Callable[[int, int], int] | None:
+    try:
+        return ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):
+        return None  # another C library
 
 
 def copies_of(recipe: Recipe) -> Copies:

@@ -19,6 +19,7 @@ from resnetc.train.deterministic import torch_settings
 from resnetc.train.endings import said_with_what_is_left
 from resnetc.train.evaluation import Evaluation
 from resnetc.train.job import choose_device, identity, lock, prepare
+from resnetc.train.memory import freed_at_once
 from resnetc.train.metrics import Metrics
 from resnetc.train.options import TrainOptions
 from resnetc.train.plainly import said_plainly
@@ -84,7 +85,8 @@ def train(net: Network, options: TrainOptions | None = None) -> TrainResult:
     if options.tensorboard:
         require_tensorboard()
     settings = torch_settings(deterministic=options.deterministic, threads=options.threads)
-    with settings, joined(options.device, options.peer_timeout) as world, said_plainly():
+    freeing = freed_at_once(options.memory_limit)
+    with settings, freeing, joined(options.device, options.peer_timeout) as world, said_plainly():
         device = choose_device(options.device, world)
         chosen = choose_folder(options.out, net.name, options.resume) if world.leads else None
         run: RunFolder = world.agree(chosen)
