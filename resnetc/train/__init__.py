@@ -3,7 +3,7 @@
 options, plan     a request and a recipe become exact numbers
 datasets/         a name becomes images and labels
 draws, transforms, adapt, feed   images become batches, each draw keyed by its sample
-schedule, optimizer, state, trainer   the loop
+schedule, optimizer, state, step, trainer   the loop; graphs, compiling   its step made fast
 checkpoint, run_folder, metrics, curves, progress   what is kept and shown
 recorded, replay  a run from its lock file
 runs, judging     `train` and `evaluate`, which tie it together
