@@ -14,6 +14,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable
 from datetime import timedelta
+from typing import Any
 
 import torch.distributed as dist
 
@@ -24,12 +25,12 @@ PATIENCE = 600.0
 """Seconds that processes wait for one another."""
 _GRACE = 10.0
 """Seconds that the survivors of a process give each other to come to the register."""
-_LAST_CALL = 30.0
+_LAST_CALL = 10.0
 """Seconds that process 0 keeps the register open for those that have not read it yet."""
 _LOOK_EVERY = 0.05
 
 _times_joined = itertools.count()
-_stores: dict[Launch, dist.Store] = {}
+_stores: dict[Launch, Any] = {}
 """Open for as long as this process lives: others may still come to them."""
 
 
@@ -44,7 +45,8 @@ class Peers:
         if launch not in _stores:
             _stores[launch] = _open_store(launch, patience)
         # A process that trains twice meets the others twice.
-        self.store = dist.PrefixStore(f"resnetc/{next(_times_joined)}", _stores[launch])
+        prefix = f"resnetc/{next(_times_joined)}"
+        self.store = dist.PrefixStore(prefix, _stores[launch])  # type: ignore[attr-defined]
 
     def arrive(self) -> None:
         """Sign the register and wait for all others. Raises RunError that names who is missing."""
@@ -139,7 +141,7 @@ def of_a_peer(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and "gloo" in str(error)
 
 
-def _open_store(launch: Launch, patience: float) -> dist.Store:
+def _open_store(launch: Launch, patience: float) -> Any:
     """The store that all processes share: process 0 keeps it, or torchrun's agent.
 
     Raises RunError where it cannot be had.
@@ -159,7 +161,7 @@ def _open_store(launch: Launch, patience: float) -> dist.Store:
             "other? --peer-timeout sets how long to wait"
         )
     try:
-        return dist.TCPStore(
+        return dist.TCPStore(  # type: ignore[attr-defined]
             launch.address,
             launch.port,
             is_master=keeps,

@@ -125,8 +125,11 @@ def joined(device: str, patience: float = PATIENCE) -> Iterator[World]:
 
 def _break_off(error: BaseException) -> None:
     """Close the connections to the other processes, so that none waits for this one."""
-    # They stay open for as long as a traceback holds the parallel module.
-    traceback.clear_frames(error.__traceback__)
-    gc.collect()
     if dist.is_initialized():
         dist.destroy_process_group()
+    # They stay open for as long as a traceback holds the parallel module.
+    held: BaseException | None = error
+    while held is not None:
+        traceback.clear_frames(held.__traceback__)
+        held = held.__cause__ or held.__context__
+    gc.collect()

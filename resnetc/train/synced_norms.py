@@ -70,7 +70,7 @@ class _Normalised(torch.autograd.Function):
         return F.batch_norm(images, mean, variance, weight, bias, eps=eps), mean, variance
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, given: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         """The gradient of the sum of all processes' losses with respect to this one's images.
 
