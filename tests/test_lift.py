@@ -489,6 +489,10 @@ REFUSED = {
         [helper.make_node("Resize", ["x", "", "two"], ["y"], "z", mode="cubic")],
         "node z (Resize): cubic, half_pixel: only nearest (asymmetric, floor) and linear",
     ),
+    "rounding": (
+        [helper.make_node("Resize", ["x", "", "two"], ["y"], "z")],
+        "node z (Resize): nearest, half_pixel, round_prefer_floor: only",
+    ),
     "corners": (
         [
             helper.make_node(
