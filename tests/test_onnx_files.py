@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import math
 import os
 import time
@@ -22,13 +23,14 @@ from small_graphs import Builder, cifar_resnet, imagenet_resnet, some_weights
 from resnetc.backends import hashed
 from resnetc.backends import weights as weights_module
 from resnetc.backends.onnx import OnnxOptions, emit, files, model_bytes, stream, wire, write_onnx
+from resnetc.backends.onnx.emission import Emission
 from resnetc.backends.onnx.model import build_skeleton
 from resnetc.backends.onnx.options import NEWEST_OPSET, OLDEST_OPSET
 from resnetc.backends.onnx.stream import StreamedModel
 from resnetc.backends.random_weights import random_weights
 from resnetc.backends.weights import as_arrays, weights_hash
 from resnetc.diagnostics import InternalError, RunError, UsageError
-from resnetc.ir import Graph
+from resnetc.ir import Graph, Node
 from resnetc.ops import Conv2d, GlobalAvgPool, Relu
 
 
@@ -127,6 +129,17 @@ def test_arrays_may_be_read_in_any_order(net: Graph, weights: dict[str, np.ndarr
         for path in reversed(weights):
             arrays[path]
         assert arrays.digest() == weights_hash(net, weights)
+
+
+@pytest.mark.parametrize("large", [0, 100, 2000, 1 << 20])
+def test_what_is_joined_to_be_hashed_does_not_matter(
+    weights: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch, large: int
+) -> None:
+    monkeypatch.setattr(weights_module, "_LARGE", large)
+    expected = hashlib.sha256()
+    for path, array in weights.items():
+        expected.update(f"{path} {array.shape} {array.dtype}\n".encode() + array.tobytes())
+    assert weights_module.group_digest(weights.items()) == expected.hexdigest()
 
 
 def test_memory_stays_near_one_array(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,6 +258,29 @@ def test_the_check_compares_our_types_with_onnxs(monkeypatch: pytest.MonkeyPatch
     broken = {**emit.EMITTERS, GlobalAvgPool: emit.EMITTERS[Relu]}
     monkeypatch.setattr(emit, "EMITTERS", broken)
     with pytest.raises(InternalError, match="the ONNX model of net"):
+        model_bytes(graph, {})
+
+
+@pytest.mark.parametrize(
+    ("inputs", "output", "message"),
+    [
+        (["input"], "relu", "relu is given twice"),
+        (["nowhere"], "new", "nowhere is read before it is given"),
+    ],
+)
+def test_names_are_looked_at(
+    monkeypatch: pytest.MonkeyPatch, inputs: list[str], output: str, message: str
+) -> None:
+    b = Builder()
+    x = b.add(Relu, "relu", b.input(2, 4, 4))
+    graph = b.graph(out=b.add(GlobalAvgPool, "gap", x))
+
+    def pool(emission: Emission, node: Node) -> None:
+        emission.put("Relu", inputs, [output], "astray")
+        emission.add("GlobalAveragePool", node, emission.operands(node))
+
+    monkeypatch.setattr(emit, "EMITTERS", {**emit.EMITTERS, GlobalAvgPool: pool})
+    with pytest.raises(InternalError, match=message):
         model_bytes(graph, {})
 
 

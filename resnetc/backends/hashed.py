@@ -13,7 +13,7 @@ from resnetc.ir import Graph
 if TYPE_CHECKING:
     import numpy as np
 
-_AHEAD = 16 << 20
+_AHEAD = 8 << 20
 """Bytes of arrays that may wait to be hashed: each is kept in memory that long."""
 
 

@@ -28,7 +28,7 @@ CHECKPOINT_AVERAGE = "ema.safetensors"
 METADATA = "resnetc"
 """The key in a .safetensors file's metadata under which JSON says where the weights are from."""
 _LISTED = 5
-_GROUP = 8 << 20
+_GROUP = 4 << 20
 """Bytes of arrays that are hashed in one go, at least; it is a part of what the hash is."""
 _LARGE = 1 << 20
 """Bytes from which on an array is not copied to be hashed."""

@@ -44,7 +44,7 @@ def _check_names(emission: Emission) -> None:
     for node in emission.nodes:
         if not known.issuperset(node.inputs) and (missing := {*node.inputs} - known - {""}):
             raise InternalError(
-                f"the ONNX model of {graph.name}: {min(missing)} is read before it is"
+                f"the ONNX model of {graph.name}: {min(missing)} is read before it is given"
             )
         given += node.outputs
         known.update(node.outputs)
