@@ -73,6 +73,8 @@ def obstacle(job: Job, world: World) -> str | None:
         return "the images do not lie on the device"
     if job.recipe.mix:
         return "mixup and cutmix are drawn on the host for each step"
+    if job.memory is not None and any(part.draws for part in job.memory.stretches):
+        return "to run a part of the network twice, the host reads what it drew from"
     return None
 
 
