@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -10,7 +12,8 @@ from small_graphs import Builder, some_weights
 
 import resnetc
 from resnetc.backends.onnx import OnnxOptions, model_bytes
-from resnetc.ir import Graph, Node
+from resnetc.ir import Graph, GraphEditor, Node
+from resnetc.ir.verify import verify
 from resnetc.ops import (
     Add,
     Affine,
@@ -108,6 +111,23 @@ def test_a_factor_that_is_an_output_keeps_its_name() -> None:
     assert factors(after) == []
     model = onnx.load_from_string(model_bytes(graph, some_weights(graph)))
     assert [value.name for value in model.graph.output] == ["features", "out"]
+
+
+def test_a_node_behind_one_of_another_type_gets_its_type_anew() -> None:
+    b = Builder()
+    conv = b.add(Conv2d, "conv", b.input(4, 6, 6), out=6, kernel=(3, 3))
+    graph = b.graph(out=b.add(Relu, "relu", conv))
+    editor = GraphEditor(graph)
+    for node in graph:
+        if node.name == "conv":
+            wider = Conv2d(4, 8, kernel=(3, 3), pad=(1, 1))
+            weight = replace(node.parameters[0], type=wider.parameters()[0].type)
+            editor.replace(node, wider, (weight,))
+        else:
+            editor.keep(node)
+    after = editor.finish()
+    assert [node.type.shape for node in after][1:] == [(8, 6, 6), (8, 6, 6)]
+    verify(after)
 
 
 def test_a_graph_without_factors_is_returned_as_it_is() -> None:

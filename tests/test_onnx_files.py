@@ -254,7 +254,8 @@ def test_default_opsets() -> None:
 
 def test_the_check_compares_our_types_with_onnxs(monkeypatch: pytest.MonkeyPatch) -> None:
     b = Builder()
-    graph = b.graph(out=b.add(Relu, "relu", b.add(GlobalAvgPool, "gap", b.input(2, 4, 4))))
+    first = b.add(Relu, "first", b.input(2, 4, 4))  # what is wrong stands behind what is right
+    graph = b.graph(out=b.add(Relu, "relu", b.add(GlobalAvgPool, "gap", first)))
     broken = {**emit.EMITTERS, GlobalAvgPool: emit.EMITTERS[Relu]}
     monkeypatch.setattr(emit, "EMITTERS", broken)
     with pytest.raises(InternalError, match="the ONNX model of net"):
