@@ -377,7 +377,8 @@ def test_why_steps_are_not_recorded(net: Network, capfd: pytest.CaptureFixture[s
 
     def job(device: str = "cuda:0", there: str = "cpu", **recipe: Any) -> Any:
         seen = view(_images(), (1, 8, 8), (), None).on(torch.device(there))
-        return SimpleNamespace(mode=Mode(torch.device(device)), train=seen, recipe=Recipe(**recipe))
+        mode, made = Mode(torch.device(device)), Recipe(**recipe)
+        return SimpleNamespace(mode=mode, train=seen, recipe=made, memory=None)
 
     assert obstacle(job("cpu"), World()) == "there are none on cpu"
     assert "several processes" in str(obstacle(job(), World(0, 2)))

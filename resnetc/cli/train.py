@@ -71,11 +71,7 @@ _WORST = 5
     help="Let each process's share of a batch through the network in N parts.  [1]",
 )
 @click.option("--compile", is_flag=True, help="Compile the network's repeated blocks.")
-@click.option(
-    "--cuda-graph/--no-cuda-graph",
-    default=None,
-    help="Record a whole step and replay it.  [where possible]",
-)
+@click.option("--cuda-graph", is_flag=True, help="On a GPU, record a whole step and replay it.")
 @click.option(
     "--memory-limit",
     type=Bytes(),

@@ -26,8 +26,8 @@ class TrainOptions:
     a run that is to be had once more: its recipe is taken as it stands there. `peer_timeout` is how
     many seconds the processes of a run wait for one that does not answer. `accumulate` is in how
     many parts a process's share of a batch goes through the network, `compile` whether its repeated
-    blocks are compiled, `cuda_graph` whether a whole step is recorded as a CUDA graph: None is for
-    where that is possible. `memory_limit` are bytes that a process's step may take; parts of the
+    blocks are compiled, `cuda_graph` whether a whole step is recorded as a CUDA graph, where
+    that is possible. `memory_limit` are bytes that a process's step may take; parts of the
     network then run twice to hold less. With `tensorboard` the metrics are written as
     TensorBoard's events, too.
     """
@@ -48,7 +48,7 @@ class TrainOptions:
     deterministic: bool = False
     accumulate: int | None = None
     compile: bool = False
-    cuda_graph: bool | None = None
+    cuda_graph: bool = False
     memory_limit: int | None = None
     workers: int | None = None
     threads: int | None = None

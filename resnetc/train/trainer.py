@@ -120,16 +120,14 @@ class Trainer:
         )
 
     def _recorded(self) -> RecordedStep | None:
-        """The step as a CUDA graph, where it can be one and nobody said no. Where it cannot, those
-        who could expect it are told why."""
-        job, wanted, note = self.job, self.options.cuda_graph, self.reporter.note
-        if wanted is False:
+        """The step as a CUDA graph, where that is asked for and can be; else it is said why not."""
+        job, note = self.job, self.reporter.note
+        if not self.options.cuda_graph:
             return None
         against = obstacle(job, self.world)
         if against is None:
             return RecordedStep(self.step, job.train, CudaGraphs(job.mode.device), note)
-        if wanted or job.mode.device.type == "cuda":
-            note(f"no CUDA graph: {against}")
+        note(f"no CUDA graph: {against}")
         return None
 
     def evaluate(self, kind: str) -> Evaluation:
