@@ -11,8 +11,8 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file
 
+from resnetc.cli import sizes
 from resnetc.cli.build import build
-from resnetc.cli.sizes import Bytes
 from resnetc.cli.train import train as train_verb
 from resnetc.diagnostics import UsageError
 from resnetc.driver import Network, load
@@ -120,7 +120,7 @@ def test_the_verbs_take_a_limit(spec: str, tmp_path: Path, verb: str) -> None:
     [("4GiB", 4 << 30), ("4G", 4 << 30), ("1.5 MiB", 3 << 19), ("512kb", 512 << 10), ("77", 77)],
 )
 def test_sizes_are_read(text: str, size: int) -> None:
-    assert Bytes().convert(text, None, None) == size
+    assert sizes.size(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "much", "-4GiB", "0", "4PiB"])

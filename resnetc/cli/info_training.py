@@ -10,7 +10,7 @@ import click
 
 from resnetc.analysis.footprint import Setting
 from resnetc.backends.torch.memory import Choice, Copies, StepMemory, in_units
-from resnetc.cli.sizes import Bytes
+from resnetc.cli.sizes import size
 from resnetc.diagnostics import UsageError
 from resnetc.driver import Network
 
@@ -20,7 +20,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 def training_options(command: _F) -> _F:
     """The flags that `show_training` takes."""
     for option in (
-        click.option("--memory-limit", type=Bytes(), help="Recompute until a step takes no more."),
+        click.option("--memory-limit", type=size, help="Recompute until a step takes no more."),
         click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="Of it.  [fp32]"),
         click.option("--batch", type=click.IntRange(min=1), help="Its images.  [the recipe's]"),
         click.option("--training", is_flag=True, help="The memory of a training step instead."),

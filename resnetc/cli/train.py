@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from resnetc.cli.arguments import json_option, load_network, network_argument, set_option
-from resnetc.cli.sizes import Bytes
+from resnetc.cli.sizes import size
 from resnetc.diagnostics import UsageError
 from resnetc.driver import Network
 
@@ -74,7 +74,7 @@ _WORST = 5
 @click.option("--cuda-graph", is_flag=True, help="On a GPU, record a whole step and replay it.")
 @click.option(
     "--memory-limit",
-    type=Bytes(),
+    type=size,
     help="Let a step take no more than this: parts of the network run twice to hold less.",
 )
 @click.option("--workers", type=int, help="Processes that read image files.")
