@@ -46,7 +46,7 @@ from resnetc.passes import Plan, find_encoding
 from resnetc.quantization import Images, calibrate
 from resnetc.sections import MinMax
 
-NETWORKS = ("resnet50", "resnet152", "resnet110", "resnet1202")
+NETWORKS = ("resnet18", "resnet50", "resnet152", "resnet110", "resnet1202")
 PACKAGES = ("onnx", "onnxruntime", "tensorrt-rtx", "numpy")
 IMAGES = 8
 OURS, THEIRS = FOR_HERE = ("resnetc", "onnxruntime")
