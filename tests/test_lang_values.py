@@ -156,7 +156,7 @@ def test_values_are_shown_as_they_are_written(text: str) -> None:
     ],
 )
 def test_the_cells_of_records_are_counted(text: str) -> None:
-    with pytest.raises(Mistake, match=r"lists|string"):
+    with pytest.raises(Mistake, match=r"lists|string|steps"):
         value(text)
     assert value("table (a) [[0] * 9_000] * 10") is not None
 

@@ -275,7 +275,7 @@ def test_replayed_steps_give_the_weights_of_plain_ones(
     plain = train(net, replace(asked, out=tmp_path / "plain"))
     recorder = Replays()
     with _replaying(recorder):
-        other = train(net, replace(asked, out=tmp_path / "replayed"))
+        other = train(net, replace(asked, cuda_graph=True, out=tmp_path / "replayed"))
     assert (recorder.recorded, recorder.replayed) == (recorded, 12)
     assert _same_weights(plain, other)
     assert other.train_error == plain.train_error
@@ -290,7 +290,7 @@ def test_a_replayed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
     _train_to(net, parts, 4)
     recorder = Replays()
     with _replaying(recorder):
-        _train_to(net, parts, 8)
+        _train_to(net, replace(parts, cuda_graph=True), 8)
     assert recorder.replayed == 4
     assert _same_weights(whole, train(net, parts))
 
