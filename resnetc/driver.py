@@ -296,11 +296,7 @@ def check_program(
             steps += evaluate.budget.steps
     with _collecting(findings):
         sections = read_sections(program.entry)
-        for name, deploy in sections.deploys.items():
-            graph = networks.get(deploy.network)
-            if graph is None and chosen is None and sections.labels[name]:
-                graph = _imported(program, deploy.network)
-            findings += _mislabelled(graph, sections, name)
+        findings += _mislabelled_of_all(program, sections, networks, whole=chosen is None)
     return FileReport(
         networks,
         meta,
@@ -318,6 +314,20 @@ def _too_much(definition: Definition) -> Diagnostic:
     note = f"`resnetc check FILE:{definition.decl.name}` checks it alone"
     label = Label(definition.decl.name_span)
     return Diagnostic("E0606", message, label, notes=(note,), help=Help(MORE))
+
+
+def _mislabelled_of_all(
+    program: Program, sections: Sections, networks: Mapping[str, Graph], *, whole: bool
+) -> list[Diagnostic]:
+    """What is wrong with the labels of a file's deployments; where the whole file is looked at,
+    also of those of networks of other files, each of which is compiled once."""
+    graphs: dict[str, Graph | None] = dict(networks)
+    findings: list[Diagnostic] = []
+    for name, deploy in sections.deploys.items():
+        if deploy.network not in graphs and whole and sections.labels[name]:
+            graphs[deploy.network] = _imported(program, deploy.network)
+        findings += _mislabelled(graphs.get(deploy.network), sections, name)
+    return findings
 
 
 def _imported(program: Program, name: str) -> Graph | None:
@@ -349,11 +359,9 @@ def trace(reference: str, settings: Mapping[str, str]) -> tuple[CheckedNetwork, 
     return TracedElaborator(derived, tracer).run(), tracer
 
 
-def _derive(
-    definition: Definition, settings: Mapping[str, str], *, template_fits: bool = False
-) -> tuple[Derived, Evaluator]:
+def _derive(definition: Definition, settings: Mapping[str, str]) -> tuple[Derived, Evaluator]:
     evaluate = Evaluator()
-    return _derive_by(evaluate, definition, settings, template_fits=template_fits), evaluate
+    return _derive_by(evaluate, definition, settings, template_fits=False), evaluate
 
 
 def _derive_by(
