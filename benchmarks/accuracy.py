@@ -76,8 +76,7 @@ def main() -> None:
     given = dict(text.partition("=")[::2] for text in arguments.weights)
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
-    file = harness.RESULTS / "accuracy.json"
-    results = json.loads(file.read_text())["results"] if file.is_file() else {}
+    results = harness.earlier("accuracy")
     for name in arguments.networks.split(","):
         with tempfile.TemporaryDirectory() as folder:
             run = Path(given[name]) if name in given else trained(name, Path(folder) / "run")

@@ -58,13 +58,8 @@ def main() -> None:
         memory = _memory(network)
         times = _times_in_a_process(network, arguments.rounds or ROUNDS[network])
         result = {**times, "peak_bytes": memory, "load_average_before": load}
-        harness.write("export", {**_earlier(), network: result}, PACKAGES)
+        harness.write("export", {**harness.earlier("export"), network: result}, PACKAGES)
         _say(network, result)
-
-
-def _earlier() -> dict[str, Any]:
-    file = harness.RESULTS / "export.json"
-    return json.loads(file.read_text())["results"] if file.exists() else {}
 
 
 def _say(network: str, result: dict[str, Any]) -> None:

@@ -72,13 +72,10 @@ def main() -> None:
         rounds = arguments.rounds or ROUNDS[network]
         result = {**_times_in_a_process(network, rounds, dynamo=arguments.dynamo), **memory}
         result["load_average_before"] = load
-        harness.write("export_speed", {**_earlier(), network: result}, PACKAGES)
+        harness.write(
+            "export_speed", {**harness.earlier("export_speed"), network: result}, PACKAGES
+        )
         _say(network, result)
-
-
-def _earlier() -> dict[str, Any]:
-    file = harness.RESULTS / "export_speed.json"
-    return json.loads(file.read_text())["results"] if file.exists() else {}
 
 
 def _say(network: str, result: dict[str, Any]) -> None:

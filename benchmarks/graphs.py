@@ -23,7 +23,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import json
 import logging
 import statistics
 import subprocess
@@ -59,7 +58,9 @@ def main() -> None:
             result = _measure(network, batch, arguments.rounds, arguments.seconds)
             key = f"{network}, batch {batch}"
             harness.write(
-                "graphs", {**_earlier(), key: {**result, "load_average_before": load}}, PACKAGES
+                "graphs",
+                {**harness.earlier("graphs"), key: {**result, "load_average_before": load}},
+                PACKAGES,
             )
             shown = {
                 name: f"{each['median'] * 1e3:.2f} ms" for name, each in result["seconds"].items()
@@ -69,11 +70,6 @@ def main() -> None:
             }
             same = ", ".join(result["optimized_as_ours"]) or "none"
             print(key, shown, "times as fast as", faster, "optimized as ours:", same, flush=True)
-
-
-def _earlier() -> dict[str, Any]:
-    file = harness.RESULTS / "graphs.json"
-    return json.loads(file.read_text())["results"] if file.exists() else {}
 
 
 def _measure(network: str, batch: int, rounds: int, seconds: float) -> dict[str, Any]:

@@ -141,6 +141,12 @@ def write(name: str, results: Mapping[str, Any], packages: Sequence[str] = ()) -
     return path
 
 
+def earlier(name: str) -> dict[str, Any]:
+    """The results of the last run of a benchmark, empty where there was none."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text())["results"] if path.is_file() else {}
+
+
 def forget_peak() -> int:
     """Let this process's peak of resident memory begin anew, on Linux; the bytes it has now."""
     Path("/proc/self/clear_refs").write_text("5")

@@ -59,8 +59,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=30)
     arguments = parser.parse_args()
     logging.disable(logging.WARNING)
-    file = harness.RESULTS / "int8.json"
-    results = json.loads(file.read_text())["results"] if file.is_file() else {}
+    results = harness.earlier("int8")
     for name in arguments.networks.split(","):
         with tempfile.TemporaryDirectory() as folder:
             results[name] = measure(load(name), Path(folder), arguments.rounds)

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import re
 import sys
 import tempfile
@@ -63,8 +62,7 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="also what has been recorded")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    file = harness.RESULTS / "lift.json"
-    results = json.loads(file.read_text())["results"] if file.is_file() else {}
+    results = harness.earlier("lift")
     for name in arguments.networks.split(","):
         for exporter, kind in EXPORTERS.items():
             found = results.setdefault(name, {})

@@ -10,7 +10,6 @@ says; the largest needs 8 GB of memory.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -39,7 +38,7 @@ def main() -> None:
 
     from zoo import references
 
-    known, table = references(), _earlier()
+    known, table = references(), harness.earlier("zoo")
     results: dict[str, Any] = {}
     for name, reference in known.items():
         network = load(name, reference)
@@ -58,11 +57,6 @@ def main() -> None:
     page = PAGE.read_text(encoding="utf-8")
     before, rest = page.split(BEGIN)
     atomic.write_text(PAGE, before + BEGIN + _table(results) + END + rest.split(END)[1])
-
-
-def _earlier() -> dict[str, Any]:
-    file = harness.RESULTS / "zoo.json"
-    return json.loads(file.read_text())["results"] if file.exists() else {}
 
 
 def _facts(name: str, shown: str, network: resnetc.Network) -> dict[str, Any]:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+from benchmark_scripts import FOLDER, benchmark_script
 
 from resnetc.driver import load
 from resnetc.quantization import Labelled
 from resnetc.train import TrainOptions, train
-
-FOLDER = Path(__file__).parent.parent / "benchmarks"
 
 SPEC = """rnet 1
 
@@ -40,16 +37,7 @@ recipe short {
 
 @pytest.fixture(scope="module")
 def accuracy() -> ModuleType:
-    sys.path.insert(0, str(FOLDER))
-    try:
-        spec = importlib.util.spec_from_file_location("accuracy", FOLDER / "accuracy.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(FOLDER))
-    return module
+    return benchmark_script("accuracy")
 
 
 def test_every_precision_is_judged_by_all_test_images(accuracy: ModuleType, tmp_path: Path) -> None:

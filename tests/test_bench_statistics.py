@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import json
 import subprocess
@@ -12,6 +11,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from benchmark_scripts import benchmark_script
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -90,14 +90,7 @@ def test_versions_leave_out_what_is_not_installed() -> None:
 
 @pytest.fixture(scope="module")
 def harness() -> ModuleType:
-    path = Path(__file__).parents[1] / "benchmarks" / "harness.py"
-    spec = importlib.util.spec_from_file_location("benchmark_harness", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return benchmark_script("harness")
 
 
 def test_contestants_take_turns_and_the_first_changes(harness: ModuleType) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -11,26 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from benchmark_scripts import FOLDER, benchmark_script
 from fake_tensorrt import FakeTensorrt
 
 from resnetc.backends.tensorrt import library
 
-FOLDER = Path(__file__).parent.parent / "benchmarks"
-
 
 @pytest.fixture(scope="module")
 def gpu() -> ModuleType:
-    sys.path.insert(0, str(FOLDER))
-    try:
-        spec = importlib.util.spec_from_file_location("gpu_benchmark", FOLDER / "gpu.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules["gpu_benchmark"] = module  # dataclasses look their module up
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(FOLDER))
-    return module
+    return benchmark_script("gpu")
 
 
 def leaves(found: Any) -> set[Any]:

@@ -11,10 +11,9 @@ from types import ModuleType
 
 import pytest
 import torch
+from benchmark_scripts import FOLDER
 
 from resnetc.driver import load
-
-FOLDER = Path(__file__).parent.parent / "benchmarks"
 
 ONE_OF_EACH = """rnet 1
 
