@@ -273,10 +273,11 @@ def check_program(
     meta: dict[str, dict[str, object]] = {}
     templates = []
     suspects = unused(program.entry)
-    steps = 0
+    steps, others_too = 0, chosen is None
     for definition in _networks(program) if chosen is None else chosen:
         if steps > file_steps():
             findings.append(_too_much(definition))
+            others_too = False
             break
         name, evaluate = definition.decl.name, Evaluator()
         try:
@@ -291,12 +292,13 @@ def check_program(
         except CompileError as error:
             findings += error.diagnostics
             if any(found.code in SPENT for found in error.diagnostics):
+                others_too = False
                 break  # what is hopeless is hopeless once; the next may be as large
         finally:
             steps += evaluate.budget.steps
     with _collecting(findings):
         sections = read_sections(program.entry)
-        findings += _mislabelled_of_all(program, sections, networks, whole=chosen is None)
+        findings += _mislabelled_of_all(program, sections, networks, steps if others_too else None)
     return FileReport(
         networks,
         meta,
@@ -317,26 +319,30 @@ def _too_much(definition: Definition) -> Diagnostic:
 
 
 def _mislabelled_of_all(
-    program: Program, sections: Sections, networks: Mapping[str, Graph], *, whole: bool
+    program: Program, sections: Sections, networks: Mapping[str, Graph], steps: int | None
 ) -> list[Diagnostic]:
-    """What is wrong with the labels of a file's deployments; where the whole file is looked at,
-    also of those of networks of other files, each of which is compiled once."""
+    """What is wrong with the labels of a file's deployments. Networks of other files are compiled
+    for that, each once, while the file's steps last; `steps` were taken, None is for no more."""
     graphs: dict[str, Graph | None] = dict(networks)
     findings: list[Diagnostic] = []
     for name, deploy in sections.deploys.items():
-        if deploy.network not in graphs and whole and sections.labels[name]:
-            graphs[deploy.network] = _imported(program, deploy.network)
+        wanted = sections.labels[name] and deploy.network not in graphs
+        if wanted and steps is not None and steps <= file_steps():
+            graphs[deploy.network], taken = _imported(program, deploy.network)
+            steps += taken
         findings += _mislabelled(graphs.get(deploy.network), sections, name)
     return findings
 
 
-def _imported(program: Program, name: str) -> Graph | None:
-    """A network of another file, None where it is broken: that is the other file's to say."""
+def _imported(program: Program, name: str) -> tuple[Graph | None, int]:
+    """A network of another file, None where it is broken: that is the other file's to say; and
+    the steps that it took."""
+    evaluate = Evaluator()
     try:
-        derived, evaluate = _derive(program.entry.names[name], {})
-        return lower(Elaborator(derived, evaluate).run())
+        derived = _derive_by(evaluate, program.entry.names[name], {}, template_fits=False)
+        return lower(Elaborator(derived, evaluate).run()), evaluate.budget.steps
     except CompileError:
-        return None
+        return None, evaluate.budget.steps
 
 
 def _mislabelled(graph: Graph | None, sections: Sections, name: str | None) -> list[Diagnostic]:

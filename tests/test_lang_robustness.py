@@ -226,6 +226,15 @@ def test_a_file_that_is_trusted_may_ask_for_more(tmp_path: Path) -> None:
     assert run(["--budget", "2", "check", str(path)]) == 0
 
 
+def test_deployments_share_the_budget_of_their_file(tmp_path: Path) -> None:
+    endless = network("for i in 0..10_000 { for j in 0..10_000 {} }")
+    text = endless + "".join(
+        f'network m{i} = n\ndeploy d{i} {{ network = m{i}  outputs = ["x"] }}\n' for i in range(150)
+    )
+    with in_time():
+        assert "E0603" in codes(text, tmp_path)
+
+
 @pytest.mark.parametrize("deep", [20, 31])
 def test_depth_is_counted_and_not_the_hosts_stack(deep: int, tmp_path: Path) -> None:
     """Many levels in many blocks: more of Python's frames than its usual limit allows."""
