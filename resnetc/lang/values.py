@@ -198,6 +198,8 @@ def show(value: object) -> str:
         return f"{{{', '.join(f'{name} = {show(cell)}' for name, cell in value.cells.items())}}}"
     if isinstance(value, Layer | Policy | NetworkValue):
         return value.declaration.name
+    if isinstance(value, Word):
+        return " ".join(value.span.text.split())
     if isinstance(value, Tensor):
         return str(value.type)
     return str(value)
