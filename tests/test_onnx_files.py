@@ -136,9 +136,10 @@ def test_what_is_joined_to_be_hashed_does_not_matter(
     weights: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch, large: int
 ) -> None:
     monkeypatch.setattr(weights_module, "_LARGE", large)
-    expected = hashlib.sha256()
-    for path, array in weights.items():
-        expected.update(f"{path} {array.shape} {array.dtype}\n".encode() + array.tobytes())
+    heads = (f"{path} {array.shape} {array.dtype.str}" for path, array in weights.items())
+    expected = hashlib.sha256("\n".join(heads).encode())
+    for array in weights.values():
+        expected.update(array.tobytes())
     assert weights_module.group_digest(weights.items()) == expected.hexdigest()
 
 

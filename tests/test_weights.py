@@ -212,6 +212,8 @@ def test_the_hash_tells_weights_apart(net: Graph, file: Path) -> None:
     known = weights_hash(net, weights)
     assert weights_hash(net, read_weights(file)) == known
     assert weights_hash(net, dict(reversed(weights.items()))) == known
+    laid_otherwise = {path: np.asfortranarray(array) for path, array in weights.items()}
+    assert weights_hash(net, laid_otherwise) == known
     weights["bn1.num_batches_tracked"] += 1
     assert weights_hash(net, weights) == known
     weights["bn1.running_mean"][3] += 1e-6

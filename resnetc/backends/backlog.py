@@ -1,7 +1,7 @@
 """A thread beside: it does work in order, while the next is prepared.
 
-Hashing and writing leave Python's lock, so that they cost no time where there are two cores; but
-work has to be handed over in portions of some megabytes, for the lock is waited for after each.
+Hashing leaves Python's lock, so that it costs no time where there are two cores; but work has to be
+handed over in portions of some megabytes, for the lock is waited for after each.
 """
 
 from __future__ import annotations

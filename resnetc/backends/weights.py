@@ -232,23 +232,26 @@ def hashed_groups(graph: Graph) -> list[list[str]]:
 
 
 def group_digest(arrays: Iterable[tuple[str, np.ndarray]]) -> str:
-    """Identity of some arrays under their names, in this order.
+    """Identity of some arrays under their names: what they are, then their bytes, in this order.
 
     Small ones are joined first: hashing is quick and leaves Python's lock, calling it is not.
     """
     import numpy as np
 
-    digest = hashlib.sha256()
-    small: list[bytes | memoryview] = []
+    heads: list[str] = []
+    held: list[np.ndarray] = []
     for path, array in arrays:
-        plain = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
-        small.append(f"{path} {array.shape} {array.dtype}\n".encode())
-        if plain.nbytes < _LARGE:
-            small.append(plain)
+        heads.append(f"{path} {array.shape} {array.dtype.str}")
+        held.append(array if array.flags.c_contiguous else np.ascontiguousarray(array))
+    digest = hashlib.sha256("\n".join(heads).encode())
+    small: list[memoryview] = []
+    for array in held:
+        if array.nbytes < _LARGE:
+            small.append(array.data)
         else:
             digest.update(b"".join(small))
             small.clear()
-            digest.update(plain)
+            digest.update(array.reshape(-1).view(np.uint8).data)
     digest.update(b"".join(small))
     return digest.hexdigest()
 

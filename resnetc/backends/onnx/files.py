@@ -5,12 +5,10 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from resnetc.atomic import replacing
-from resnetc.backends.backlog import Backlog
 from resnetc.backends.onnx.model import Skeleton
 from resnetc.backends.onnx.stream import PORTION, Place, StreamedModel, evaluated
 from resnetc.backends.onnx.wire import metadata_bytes
@@ -112,18 +110,20 @@ def _write_model(
 
 
 def _write(file: IO[bytes], pieces: Iterable[Piece]) -> None:
-    """Write pieces one after another, in a thread, while the next are computed."""
-    with Backlog("writing", PORTION) as thread:
-        portion: list[Piece] = []
-        size = 0
-        for piece in pieces:
-            portion.append(piece)
-            size += len(piece)
-            if size >= PORTION or len(portion) == _PIECES:
-                thread.add(partial(_write_together, file.fileno(), portion), size)
-                portion, size = [], 0
-        thread.add(partial(_write_together, file.fileno(), portion), size)
-        thread.finish()
+    """Write pieces one after another, many in a call.
+
+    Not in a thread beside: while one computes arrays, the other's copies into the system's memory
+    took longer than both did in turn.
+    """
+    portion: list[Piece] = []
+    size = 0
+    for piece in pieces:
+        portion.append(piece)
+        size += len(piece)
+        if size >= PORTION or len(portion) == _PIECES:
+            _write_together(file.fileno(), portion)
+            portion, size = [], 0
+    _write_together(file.fileno(), portion)
     file.seek(0, os.SEEK_END)
 
 
