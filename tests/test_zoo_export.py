@@ -1,4 +1,5 @@
-"""One network of each family as an ONNX file: what it computes is what the live module does."""
+"""One network of each family as an ONNX file, which computes what the live module does, and as an
+engine."""
 
 from __future__ import annotations
 
@@ -11,7 +12,9 @@ import torch
 import resnetc
 from resnetc import zoo
 from resnetc.backends.random_weights import random_weights
+from resnetc.backends.tensorrt import TensorRtOptions, build_engine, library
 from resnetc.backends.torch import blank_module
+from resnetc.passes import lower_for_inference
 from zoo import references
 
 
@@ -45,3 +48,20 @@ def test_onnx_equals_torch(name: str, tmp_path: Path) -> None:
     scale = expected.abs().max()
     assert (expected[0] - expected[1]).abs().max() > 1e-3 * scale
     assert (torch.from_numpy(found) - expected).abs().max() < 1e-5 * scale
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", _first_of_each_file())
+def test_an_engine_holds_every_layer_in_the_precision_asked_for(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(library, "gpu_present", lambda: False)
+    graph = resnetc.load(name).graph
+    options = TensorRtOptions("fp16", library="tensorrt_rtx", capabilities=("8.6",), batch=1)
+    weights = random_weights(graph)
+    report = build_engine(graph, tmp_path / "network.engine", weights, options=options)
+    lowered = lower_for_inference(graph).graph  # without auxiliary heads
+    layers = sum(node.op.name in ("conv2d", "linear") for node in lowered)
+    assert report.found["fp16"] >= layers
+    elements = sum(p.type.elements for p in lowered.parameters.values())
+    assert report.bytes >= 1.9 * elements
