@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import harness
-from resnetc.driver import check_file, load
+from resnetc.checking import check_file
+from resnetc.driver import load
 from resnetc.lang import budget
 from resnetc.resources import specs
 

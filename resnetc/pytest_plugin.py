@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from resnetc.checking import FileReport
     from resnetc.diagnostics import Diagnostic
-    from resnetc.driver import FileReport
     from resnetc.lang.modules import Definition, Program
 
 REST = "(file)"
@@ -68,8 +68,9 @@ class SpecFile(pytest.File):
 
     def collect(self) -> Iterator[pytest.Item]:
         """The file's networks and sections, or where it cannot be read the one test that fails."""
+        from resnetc.checking import check_program
+        from resnetc.definitions import whole_networks
         from resnetc.diagnostics import CompileError
-        from resnetc.driver import check_program, whole_networks
         from resnetc.lang.modules import load_program, read_source
         from resnetc.lang.sections import declared
 
@@ -164,7 +165,7 @@ class NetworkItem(_SpecItem):
         self.program, self.definition, self.base = program, definition, base
 
     def runtest(self) -> None:
-        from resnetc.driver import check_program
+        from resnetc.checking import check_program
 
         report = check_program(self.program, [self.definition])
         known = {(f.code, f.primary.span) for f in (*self.base.findings, *self.base.warnings)}

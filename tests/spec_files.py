@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from resnetc.checking import check_file
 from resnetc.diagnostics import CompileError, Diagnostic
-from resnetc.driver import Network, check_file, load
+from resnetc.driver import Network, load
 from resnetc.ir import Graph
 
 

@@ -11,9 +11,10 @@ from spec_files import Folder, folder
 
 from resnetc.backends import base
 from resnetc.backends.tensorrt import EngineSettings
+from resnetc.checking import check_file
 from resnetc.cli.main import run
 from resnetc.diagnostics import CompileError
-from resnetc.driver import check_file, load
+from resnetc.driver import load
 from resnetc.sections import Deploy, Engine, NetworkName, differing
 
 __all__ = ["folder"]

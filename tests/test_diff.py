@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 import resnetc
 from resnetc.analysis.cost import cost
 from resnetc.analysis.difference import Change, Difference, difference, paths_text
+from resnetc.checking import check_file
 from resnetc.cli.diff import diff
-from resnetc.driver import check_file
 from resnetc.ir import Graph
 
 SPECS = """rnet 1

@@ -17,8 +17,8 @@ from resnetc.analysis import cost, depth
 from resnetc.analysis.field import fields, last_map_field
 from resnetc.analysis.matching import compare
 from resnetc.analysis.published import published_names, published_shapes
+from resnetc.checking import check_file
 from resnetc.diagnostics import CompileError, Diagnostic, UsageError, render
-from resnetc.driver import check_file
 
 TINY = """rnet 1
 

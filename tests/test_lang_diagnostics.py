@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from resnetc.checking import check_file, check_source
 from resnetc.cli.main import run
 from resnetc.diagnostics import CompileError, Diagnostic, Source, render
 from resnetc.diagnostics.catalogue import entries
-from resnetc.driver import check_file, check_source
 
 CASES = Path(__file__).parent / "cases"
 ROOT = Path(__file__).parent.parent

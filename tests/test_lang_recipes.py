@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from spec_files import Folder, folder
 
 from resnetc import load
-from resnetc.driver import check_file
+from resnetc.checking import check_file
 from resnetc.lang.values import show
 from resnetc.recipes import (
     DATA_SETS,

@@ -12,8 +12,8 @@ import fuzz
 import pytest
 
 from resnetc import load
+from resnetc.checking import check_file
 from resnetc.diagnostics import ResnetcError, render
-from resnetc.driver import check_file
 from resnetc.lang import place
 from resnetc.lang.replay import Replay
 

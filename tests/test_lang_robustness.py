@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resnetc import load
+from resnetc.checking import FileReport, check_file
 from resnetc.cli.main import run
 from resnetc.diagnostics import CompileError, ResnetcError, Source, UsageError, render
-from resnetc.driver import FileReport, check_file
 from resnetc.lang import budget
 from resnetc.lang.budget import MAX_LEVELS
 from resnetc.lang.parser import keywords, parse, parse_expression

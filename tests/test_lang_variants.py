@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from spec_files import Folder, folder, ops, output, weights
 
+from resnetc.checking import check_file
 from resnetc.diagnostics import CompileError
-from resnetc.driver import check_file, load
+from resnetc.driver import load
 
 __all__ = ["folder"]
 

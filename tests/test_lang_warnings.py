@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from resnetc.checking import check_source
 from resnetc.diagnostics import Source
-from resnetc.driver import check_source
 
 HEAD = "rnet 1\n\n"
 

@@ -15,9 +15,9 @@ import pytest
 
 import resnetc
 from resnetc import resources
+from resnetc.checking import FileReport, check_file
 from resnetc.cli.main import run
 from resnetc.diagnostics import Source
-from resnetc.driver import FileReport, check_file
 from resnetc.lang import (
     budget,
     elaborate,

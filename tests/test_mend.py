@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from resnetc.checking import check_source
 from resnetc.cli.findings import wants_colour
 from resnetc.cli.main import run
 from resnetc.cli.mend import mend
 from resnetc.diagnostics import Diagnostic, Source, apply_edits
-from resnetc.driver import check_source
 from resnetc.lang.modules import read_source
 
 CASES = Path(__file__).parent / "cases"

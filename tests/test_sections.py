@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from spec_files import Folder, folder
 
+from resnetc.checking import check_file
 from resnetc.cli.main import run
 from resnetc.diagnostics import CompileError
-from resnetc.driver import Network, check_file, load
+from resnetc.driver import Network, load
 from resnetc.recipes import Recipe
 from resnetc.sections import Deploy, Entropy, Experiment, NetworkName, Precision, RecipeName
 

@@ -10,8 +10,8 @@ import pytest
 import yaml
 from pre_commit.clientlib import load_config
 
+from resnetc.checking import check_file
 from resnetc.diagnostics import render
-from resnetc.driver import check_file
 
 ROOT = Path(__file__).parent.parent
 DOCUMENT = (ROOT / "docs" / "validation.md").read_text()

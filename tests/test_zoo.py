@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resnetc import load, zoo
+from resnetc.checking import check_file
 from resnetc.diagnostics import CompileError, UsageError
-from resnetc.driver import check_file
 from resnetc.ir import Graph
 from resnetc.resources import specs
 

@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 
 from resnetc.atomic import write_text
+from resnetc.checking import check_source
 from resnetc.diagnostics import Source, render
 from resnetc.diagnostics.catalogue import Entry, Family, families
-from resnetc.driver import check_source
 
 ROOT = Path(__file__).parent.parent
 DOCUMENT = ROOT / "docs" / "diagnostics.md"

@@ -35,8 +35,8 @@ from typing import Any
 import lark
 
 from resnetc import resources
+from resnetc.checking import check_file
 from resnetc.diagnostics import CompileError, ResnetcError, render
-from resnetc.driver import check_file
 from resnetc.lang.scan import tokens
 
 SLOW = 2.0

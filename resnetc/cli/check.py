@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from resnetc.checking import FileReport, check_file
 from resnetc.cli import mend
 from resnetc.cli.arguments import json_option
 from resnetc.cli.findings import show_findings
 from resnetc.diagnostics import CheckError, CompileError, UsageError
-from resnetc.driver import FileReport, check_file
 from resnetc.zoo import find
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from resnetc.analysis.difference import (
     difference,
     paths_text,
 )
+from resnetc.checking import check_file
 from resnetc.cli.arguments import json_option, load_network, set_option
 from resnetc.diagnostics import CompileError
-from resnetc.driver import check_file
 from resnetc.ir import Graph
 from resnetc.zoo import find
 

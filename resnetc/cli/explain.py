@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from resnetc.checking import check_source
 from resnetc.cli.arguments import json_option, parse_settings, set_option
 from resnetc.cli.explain_layer import (
     document,
@@ -20,7 +21,7 @@ from resnetc.cli.explain_layer import (
 )
 from resnetc.diagnostics import Source, UsageError, render, suggest
 from resnetc.diagnostics.catalogue import Entry, entries
-from resnetc.driver import check_source, trace
+from resnetc.driver import trace
 
 _CODE = re.compile(r"[EWew]\d{2,4}")
 _NAME = "net.rnet"

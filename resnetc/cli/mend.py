@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from resnetc.atomic import replacing
+from resnetc.checking import FileReport, check_source
 from resnetc.diagnostics import Diagnostic, Edit, Source, apply_edits
-from resnetc.driver import FileReport, check_source
 from resnetc.lang.modules import read_source
 
 MAX_ROUNDS = 50

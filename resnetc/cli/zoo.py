@@ -11,9 +11,9 @@ import click
 from resnetc import resources, zoo
 from resnetc.analysis import cost
 from resnetc.atomic import write_text
+from resnetc.checking import check_file
 from resnetc.cli.arguments import json_option
 from resnetc.diagnostics import UsageError
-from resnetc.driver import check_file
 
 
 @click.command("list")

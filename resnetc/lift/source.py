@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from resnetc.checking import check_source
 from resnetc.diagnostics import InternalError, Source
-from resnetc.driver import check_source
 from resnetc.highlighting import words
 from resnetc.ir import Graph
 from resnetc.lang.format import format_source

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from resnetc.checking import check_program
 from resnetc.diagnostics import Diagnostic, Source, Span
-from resnetc.driver import check_program
 from resnetc.lang import syntax as s
 from resnetc.lang.modules import Definition, Module, Program, load_program
 from resnetc.lang.observe import Observer, Row
