@@ -34,6 +34,7 @@ import onnxruntime as ort
 import torch
 
 import harness
+from ort_quantizer import quantize
 from resnetc.backends.onnx import OnnxOptions, write_onnx
 from resnetc.backends.openvino import compile_model, read_model
 from resnetc.backends.torch import build_module
@@ -180,7 +181,7 @@ def make_contestants(
         file = export(f"int8-{method.word}", plan)
         found[f"onnxruntime int8, {method.word}"] = onnxruntime_answers(file)
     theirs = folder / "theirs.onnx"
-    quantize_theirs(wide, theirs, calibration)
+    quantize(wide, theirs, calibration.batches(32), signed=False)
     found["onnxruntime's quantizer, int8"] = onnxruntime_answers(theirs)
     return found
 
@@ -217,35 +218,6 @@ def onnxruntime_answers(file: Path) -> Answer:
 def openvino_answers(file: Path, precision: str) -> Answer:
     compiled = compile_model(read_model(file, file.name), precision, threads=1)
     return lambda images: np.array(compiled([images])[compiled.outputs[0]])
-
-
-def quantize_theirs(wide: Path, file: Path, calibration: Images) -> None:
-    """onnxruntime's static quantizer as its documentation has it for x86: Q/DQ, weights per
-    channel, unsigned activations, ranges from the smallest and largest number seen."""
-    from onnxruntime import quantization
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    prepared = file.with_suffix(".prepared.onnx")
-    quant_pre_process(str(wide), str(prepared), skip_symbolic_shape=True)
-    entry = ort.InferenceSession(str(wide)).get_inputs()[0].name
-
-    class Reader(quantization.CalibrationDataReader):
-        def __init__(self) -> None:
-            self._left = calibration.batches(32)
-
-        def get_next(self) -> dict[str, np.ndarray] | None:
-            batch = next(self._left, None)
-            return None if batch is None else {entry: batch}
-
-    quantization.quantize_static(
-        str(prepared),
-        str(file),
-        Reader(),
-        quant_format=quantization.QuantFormat.QDQ,
-        per_channel=True,
-        activation_type=quantization.QuantType.QUInt8,
-        weight_type=quantization.QuantType.QInt8,
-    )
 
 
 if __name__ == "__main__":

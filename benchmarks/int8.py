@@ -37,6 +37,7 @@ import onnx
 import onnxruntime as ort
 
 import harness
+from ort_quantizer import quantize
 from resnetc.backends.onnx import OnnxOptions, write_onnx
 from resnetc.backends.random_weights import random_weights
 from resnetc.backends.tensorrt.library import AHEAD_OF_TIME
@@ -74,14 +75,13 @@ def measure(net: Network, folder: Path, rounds: int) -> dict[str, Any]:
     images = np.random.default_rng(0).standard_normal((IMAGES, 1, *shape), np.float32)
     wide = folder / "fp32.onnx"
     write_onnx(net.graph, wide, weights)
-    entry = net.graph.inputs[0].name
     load_before = load_average()
     files = {name: folder / f"{name}.onnx" for name in (*FOR_HERE, *FOR_TENSORRT)}
     made = {
         OURS: _timed(lambda: _ours(net, weights, images, files[OURS], "ort")),
         OURS_RT: _timed(lambda: _ours(net, weights, images, files[OURS_RT], "tensorrt")),
-        THEIRS: _timed(lambda: _theirs(wide, files[THEIRS], images, entry, signed=False)),
-        THEIRS_RT: _timed(lambda: _theirs(wide, files[THEIRS_RT], images, entry, signed=True)),
+        THEIRS: _timed(lambda: quantize(wide, files[THEIRS], images, signed=False)),
+        THEIRS_RT: _timed(lambda: quantize(wide, files[THEIRS_RT], images, signed=True)),
     }
     engines = {name: _engine(files[name]) for name in FOR_TENSORRT}
     return {
@@ -127,32 +127,6 @@ def _ours(
     found = calibrate(net.graph, weights, encoding, shown, MinMax())
     plan = Plan("int8", encoding=encoding, ranges=found.ranges)
     write_onnx(net.graph, file, weights, options=OnnxOptions(plan=plan))
-
-
-def _theirs(wide: Path, file: Path, images: np.ndarray, entry: str, *, signed: bool) -> None:
-    from onnxruntime import quantization
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    class Reader(quantization.CalibrationDataReader):
-        def __init__(self) -> None:
-            self._left = iter(images)
-
-        def get_next(self) -> dict[str, np.ndarray] | None:
-            batch = next(self._left, None)
-            return None if batch is None else {entry: batch}
-
-    prepared = file.with_suffix(".prepared.onnx")
-    quant_pre_process(str(wide), str(prepared), skip_symbolic_shape=True)
-    quantization.quantize_static(
-        str(prepared),
-        str(file),
-        Reader(),
-        quant_format=quantization.QuantFormat.QDQ,
-        per_channel=True,
-        activation_type=quantization.QuantType.QInt8 if signed else quantization.QuantType.QUInt8,
-        weight_type=quantization.QuantType.QInt8,
-        extra_options={"ActivationSymmetric": True, "QuantizeBias": False} if signed else {},
-    )
 
 
 def _nodes(file: Path) -> dict[str, int]:
