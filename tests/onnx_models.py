@@ -66,6 +66,12 @@ def run(path: Path, x: np.ndarray) -> np.ndarray:
     return session.run(None, {session.get_inputs()[0].name: x})[0]
 
 
+def outputs(file: Path, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    """The same of a file with any inputs, by name: its first output."""
+    session = ort.InferenceSession(file, providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, inputs)[0])
+
+
 def write(
     path: Path,
     nodes: Sequence[onnx.NodeProto],

@@ -1,4 +1,4 @@
-"""The training step: what the host waits for, what can be replayed, compiled and accumulated."""
+"""The training step: what the host waits for, what can be compiled and accumulated."""
 
 from __future__ import annotations
 
@@ -10,13 +10,21 @@ from typing import Any
 
 import pytest
 import torch
-from replaying import Replays
-from safetensors.torch import load_file
+from steps import (
+    CPU,
+    META,
+    QUICK,
+    a_step,
+    as_on_a_device,
+    plain_statistics,
+    random_images,
+    same_weights,
+)
 from tiny_networks import tiny
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from resnetc.backends.torch import blank_module, build_module
+from resnetc.backends.torch import build_module
 from resnetc.diagnostics import UsageError
 from resnetc.driver import Network, load
 from resnetc.recipes import (
@@ -37,69 +45,14 @@ from resnetc.recipes import (
 from resnetc.recipes import (
     Step as Drops,
 )
-from resnetc.train import TrainOptions, TrainResult, train, trainer, transforms
-from resnetc.train.averaging import Average
-from resnetc.train.datasets import TensorImages
+from resnetc.train import train, transforms
 from resnetc.train.draws import Order
-from resnetc.train.evaluation import Mode
 from resnetc.train.feed import Workers, batches, gathered, view
-from resnetc.train.graphs import RecordedStep, obstacle
-from resnetc.train.norms import group_norms
-from resnetc.train.optimizer import make_optimizer
-from resnetc.train.processes import World
-from resnetc.train.schedule import Schedule
-from resnetc.train.state import State, Sums
-from resnetc.train.step import Step
-from resnetc.train.transforms import Statistics
-
-QUICK = TrainOptions(
-    data="digits", threads=1, progress=False, deterministic=True, device="cpu", batch=32,
-    iterations=12,
-)  # fmt: skip
-CPU, META = torch.device("cpu"), torch.device("meta")
 
 
 @pytest.fixture
 def net(tmp_path: Path) -> Network:
     return tiny(tmp_path)
-
-
-def _state(net: Network, recipe: Recipe, device: torch.device = CPU) -> State:
-    if device == META:
-        module = blank_module(net.graph)
-    else:
-        module = build_module(net.graph, seed=0).to(device)
-    if recipe.norm_images:
-        group_norms(module, recipe.norm_images)
-    optimizer = make_optimizer(module, net.graph, recipe.optimizer)
-    average = Average(module, recipe.ema) if recipe.ema else None
-    return State(module, optimizer, Schedule(recipe), Sums.on(device), average)
-
-
-class Numberless(Mode):
-    """Of the meta device, which has no autocast."""
-
-    def autocast(self) -> Any:
-        return contextlib.nullcontext()
-
-
-def _step(net: Network, recipe: Recipe, device: torch.device = CPU, accumulate: int = 1) -> Step:
-    state, size = _state(net, recipe, device), (8, 8)
-    mode = (Numberless if device == META else Mode)(device, recipe.precision)
-    return Step(state, state.module.train(), mode, recipe, size, 0, 100, accumulate)
-
-
-def _images(count: int = 64, channels: int = 1) -> TensorImages:
-    generator = torch.Generator().manual_seed(1)
-    pixels = torch.randint(0, 256, (count, channels, 8, 8), generator=generator)
-    labels = torch.randint(0, 10, (count,), generator=generator)
-    return TensorImages(pixels.to(torch.uint8), labels)
-
-
-def _statistics(channels: int = 1) -> Statistics:
-    return Statistics(
-        torch.full((channels, 8, 8), 0.5), torch.zeros(channels), torch.ones(channels)
-    )
 
 
 # ----------------------------------------------------------------------- nothing is waited for
@@ -145,9 +98,9 @@ EVERYTHING = Recipe(
 def test_a_step_waits_for_no_number(recipe: Recipe, net: Network) -> None:
     """On torch's meta device there are no numbers: whoever looks at one fails. Batches are made
     and steps taken there."""
-    step = _step(net, recipe, META)
+    step = a_step(net, recipe, META)
     moved = (SubtractMean(), Pad(1), RandomCrop(8), HorizontalFlip())
-    seen = view(_images(), (1, 8, 8), moved, _statistics()).on(META)
+    seen = view(random_images(), (1, 8, 8), moved, plain_statistics()).on(META)
     plan = Order(64, 16, seed=0).steps(0, 4)
     with Copies() as copies:
         for images, labels in batches(seen, plan, META, Workers()):
@@ -177,7 +130,9 @@ def test_looking_at_a_number_would_be_noticed(looking: Callable[[Tensor], object
 
 
 def test_colours_are_brought_to_a_device_once() -> None:
-    seen = view(_images(channels=3), (3, 8, 8), (PcaColor(0.1),), _statistics(3)).on(META)
+    seen = view(random_images(channels=3), (3, 8, 8), (PcaColor(0.1),), plain_statistics(3)).on(
+        META
+    )
     plan = Order(64, 16, seed=0).steps(0, 2)
     list(batches(seen, plan, META, Workers()))
     with Copies() as copies:
@@ -188,9 +143,9 @@ def test_colours_are_brought_to_a_device_once() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_step_on_cuda_waits_for_nothing(net: Network) -> None:  # pragma: no cover
     cuda = torch.device("cuda", 0)
-    step = _step(net, EVERYTHING, cuda)
+    step = a_step(net, EVERYTHING, cuda)
     moved = (SubtractMean(), Pad(1), RandomCrop(8), HorizontalFlip())
-    seen = view(_images(), (1, 8, 8), moved, _statistics()).on(cuda)
+    seen = view(random_images(), (1, 8, 8), moved, plain_statistics()).on(cuda)
     feed = batches(seen, Order(64, 16, seed=0).steps(0, 6), cuda, Workers())
     step(*next(feed))
     torch.cuda.synchronize()
@@ -204,11 +159,11 @@ def test_a_step_on_cuda_waits_for_nothing(net: Network) -> None:  # pragma: no c
 
 def test_a_gathered_batch_is_that_of_the_feed(monkeypatch: pytest.MonkeyPatch) -> None:
     moved = (SubtractMean(), Pad(1), RandomCrop(8), HorizontalFlip())
-    seen = view(_images(), (1, 8, 8), moved, _statistics(), seed=5)
+    seen = view(random_images(), (1, 8, 8), moved, plain_statistics(), seed=5)
     plan = Order(64, 16, seed=5).steps(0, 8)
     fed = list(batches(seen, plan, CPU, Workers()))
     alone = [torch.stack([_alone(seen, e, i) for e, i in _keys(samples)]) for samples in plan]
-    _as_on_a_device(monkeypatch)
+    as_on_a_device(monkeypatch)
     for samples, (images, labels), one_by_one in zip(plan, fed, alone, strict=True):
         again, its_labels = gathered(seen, samples)
         assert torch.equal(again, images)
@@ -226,173 +181,6 @@ def _alone(seen: Any, epoch: int, index: int) -> Tensor:
     return transforms.as_float(one.prepare(epoch, index)[None])[0]
 
 
-# ------------------------------------------------------------------------------ recorded steps
-
-
-def _as_on_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Crops and flips by the operations of a GPU, which look at no number."""
-    monkeypatch.setattr(transforms, "_windows", transforms._gathered)
-    monkeypatch.setattr(transforms, "_turned", transforms._turned_at_once)
-
-
-@contextlib.contextmanager
-def _replaying(recorder: Replays) -> Iterator[None]:
-    """Runs on the CPU record and replay their steps."""
-    with pytest.MonkeyPatch.context() as patch:
-        _as_on_a_device(patch)
-        patch.setattr(trainer, "obstacle", lambda job, world: None)
-        patch.setattr(trainer, "CudaGraphs", lambda device: recorder)
-        yield
-
-
-def _same_weights(one: TrainResult, other: TrainResult) -> bool:
-    ours, theirs = load_file(one.weights), load_file(other.weights)
-    return ours.keys() == theirs.keys() and all(torch.equal(ours[n], theirs[n]) for n in ours)
-
-
-SCHEDULE = "schedule=[step(at=[4, 8])]"
-
-
-@pytest.mark.parametrize(
-    ("name", "overrides", "accumulate", "recorded"),
-    [
-        ("tiny", (), 1, 1),
-        ("tiny", ("optimizer.form=torch", "optimizer.decay_norm=false"), 1, 1),
-        ("tiny", ("optimizer=lamb(lr=0.01)",), 1, 1),
-        ("dropping", ("ema=ema(decay=0.9, every=3)",), 1, 2),
-        ("tiny", ("schedule=[warmup(lr=0.01, iterations=4, ramp=true), cosine]", "ema=ema"), 1, 2),
-        ("tiny", ("norm_images=8", "precision=bf16"), 2, 1),
-        ("tiny", ("resizing=progressive(start=0.5, increment=2)", "label_smoothing=0.1"), 1, 3),
-    ],
-    ids=["caffe", "torch", "lamb", "average", "warm-up", "accumulated", "resizing"],
-)
-def test_replayed_steps_give_the_weights_of_plain_ones(
-    name: str, overrides: tuple[str, ...], accumulate: int, recorded: int, tmp_path: Path
-) -> None:
-    net = tiny(tmp_path, name)
-    fixed = () if any("schedule" in text for text in overrides) else (SCHEDULE,)
-    asked = replace(QUICK, overrides=(*fixed, *overrides), accumulate=accumulate)
-    plain = train(net, replace(asked, out=tmp_path / "plain"))
-    recorder = Replays()
-    with _replaying(recorder):
-        other = train(net, replace(asked, cuda_graph=True, out=tmp_path / "replayed"))
-    assert (recorder.recorded, recorder.replayed) == (recorded, 12)
-    assert _same_weights(plain, other)
-    assert other.train_error == plain.train_error
-
-
-def test_a_replayed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
-    """Plain steps, then replayed ones, then plain ones: one run."""
-    net = tiny(tmp_path, "dropping")
-    asked = replace(QUICK, overrides=(SCHEDULE, "ema=ema(decay=0.9)"), checkpoint_every=4)
-    whole = train(net, replace(asked, out=tmp_path / "whole"))
-    parts = replace(asked, out=tmp_path / "parts", resume=True)
-    _train_to(net, parts, 4)
-    recorder = Replays()
-    with _replaying(recorder):
-        _train_to(net, replace(parts, cuda_graph=True), 8)
-    assert recorder.replayed == 4
-    assert _same_weights(whole, train(net, parts))
-
-
-def _train_to(net: Network, options: TrainOptions, last: int) -> None:
-    """Train as far as a step, and be interrupted."""
-
-    def boundary(self: trainer.Trainer) -> None:
-        at_boundary(self)
-        if self.state.step == last:
-            raise KeyboardInterrupt
-
-    at_boundary = trainer.Trainer._at_boundary
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer.Trainer, "_at_boundary", boundary)
-        with pytest.raises(KeyboardInterrupt):
-            train(net, options)
-
-
-def _taken(net: Network, recorder: Any, said: list[str], recipe: Recipe) -> State:
-    """The state after six recorded steps."""
-    step = _step(net, recipe)
-    seen = view(_images(), (1, 8, 8), (Pad(1), RandomCrop(8)), _statistics())
-    with pytest.MonkeyPatch.context() as patch:
-        _as_on_a_device(patch)
-        recorded = RecordedStep(step, seen, recorder, said.append)
-        for samples in Order(64, 16, seed=0).steps(0, 6):
-            recorded(samples)
-    return step.state
-
-
-RULE = Recipe(optimizer=Sgd(lr=0.1), schedule=(Drops(at=(3,)),), iterations=6, ema=Ema(0.5, 2))
-
-
-def _plain(net: Network) -> State:
-    step = _step(net, RULE)
-    seen = view(_images(), (1, 8, 8), (Pad(1), RandomCrop(8)), _statistics())
-    for images, labels in batches(seen, Order(64, 16, seed=0).steps(0, 6), CPU, Workers()):
-        step(images, labels)
-    return step.state
-
-
-def _equal(one: State, other: State) -> bool:
-    ours, theirs = one.tensors(), other.tensors()
-    return ours.keys() == theirs.keys() and all(torch.equal(ours[n], theirs[n]) for n in ours)
-
-
-def test_what_cannot_be_recorded_is_done_plainly(net: Network) -> None:
-    class Failing(Replays):
-        def record(self, work: Callable[[], object]) -> Callable[[], object]:
-            super().record(work)
-            raise RuntimeError("operation not permitted when stream is capturing\nmore of it")
-
-    said: list[str] = []
-    assert _equal(_taken(net, failing := Failing(), said, RULE), _plain(net))
-    assert said == ["no CUDA graph: operation not permitted when stream is capturing"]
-    assert failing.recorded == 1
-
-
-def test_a_replay_that_is_another_step_is_not_used(net: Network) -> None:
-    spoilt: list[nn.Parameter] = []
-    real = _step
-
-    def spoil() -> None:
-        with torch.no_grad():
-            spoilt[0].add_(0.01)
-
-    def remembered(*given: Any) -> Step:
-        step = real(*given)
-        spoilt[:] = list(step.state.module.parameters())
-        return step
-
-    said: list[str] = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(f"{__name__}._step", remembered)
-        state = _taken(net, recorder := Replays(spoil), said, RULE)
-    assert said == ["no CUDA graph: a replayed step was not the step that was recorded"]
-    assert recorder.replayed == 1
-    assert _equal(state, _plain(net))
-
-
-def test_why_steps_are_not_recorded(net: Network, capfd: pytest.CaptureFixture[str]) -> None:
-    from types import SimpleNamespace
-
-    def job(device: str = "cuda:0", there: str = "cpu", **recipe: Any) -> Any:
-        seen = view(_images(), (1, 8, 8), (), None).on(torch.device(there))
-        mode, made = Mode(torch.device(device)), Recipe(**recipe)
-        return SimpleNamespace(mode=mode, train=seen, recipe=made, memory=None)
-
-    assert obstacle(job("cpu"), World()) == "there are none on cpu"
-    assert "several processes" in str(obstacle(job(), World(0, 2)))
-    assert "do not lie on the device" in str(obstacle(job(), World()))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("resnetc.train.graphs.lies_on", lambda seen, device: True)
-        assert "mixup" in str(obstacle(job(mix=(Mixup(0.2),)), World()))
-        assert obstacle(job(), World()) is None
-    train(net, replace(QUICK, iterations=1, cuda_graph=True, out=Path(net.reference).parent / "on"))
-    assert "no CUDA graph: there are none on cpu" in capfd.readouterr().err
-    train(net, replace(QUICK, iterations=1, out=Path(net.reference).parent / "left"))
-    assert "CUDA graph" not in capfd.readouterr().err
-
-
 # -------------------------------------------------------------------------------- accumulation
 
 
@@ -402,7 +190,7 @@ def test_parts_of_a_batch_are_one_step(aux: bool, net: Network) -> None:
     recipe = Recipe(
         optimizer=Sgd(lr=0.1), norm_images=8, label_smoothing=0.1, mix=(Mixup(0.5),) if aux else ()
     )
-    whole, parts = _step(net, recipe), _step(net, recipe, accumulate=4)
+    whole, parts = a_step(net, recipe), a_step(net, recipe, accumulate=4)
     images, labels = torch.rand(32, 1, 8, 8), torch.arange(32) % 10
     for step in (whole, parts):
         for _ in range(3):
@@ -434,7 +222,7 @@ def test_gradients_are_averaged_over_processes_with_the_last_part_only(net: Netw
             made.register_hook(lambda _: self.seen.append(self.kept))
             return made
 
-    step = _step(net, Recipe(), accumulate=3)
+    step = a_step(net, Recipe(), accumulate=3)
     step.parallel = watched = Watched(step.state.module)
     step(torch.rand(12, 1, 8, 8), torch.zeros(12, dtype=torch.int64))
     assert watched.seen == [1, 1, 0]  # in the backward pass, where gradients are sent
@@ -552,4 +340,4 @@ def test_a_compiled_run_says_what_it_does(
         train(net, replace(asked, out=tmp_path / "nothing"))
         assert "the network repeats no block" in capfd.readouterr().err
     assert counter.frame_count == 3
-    assert _same_weights(one, train(deep, replace(asked, compile=False, out=tmp_path / "plain")))
+    assert same_weights(one, train(deep, replace(asked, compile=False, out=tmp_path / "plain")))
