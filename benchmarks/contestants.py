@@ -84,8 +84,7 @@ class Setting:
 
     def placed(self, module: nn.Module) -> nn.Module:
         """The module where and as it is trained."""
-        layout = torch.channels_last if self.channels_last else torch.contiguous_format
-        return module.to(self.where, memory_format=layout).train()  # type: ignore[call-overload]
+        return self.mode.placed(module).train()
 
 
 def bare_step(module: nn.Module, setting: Setting) -> Work:

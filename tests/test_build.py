@@ -56,6 +56,7 @@ def test_training_then_exports_then_the_same_numbers(capsys: pytest.CaptureFixtu
     ("arguments", "code", "message"),
     [
         (["--lr", "0.1"], 2, "--lr would have no effect without --train"),
+        (["--contiguous"], 2, "--channels-last/--contiguous would have no effect"),
         (["--train", "--weights", "w.safetensors"], 2, "give one of the two"),
         (["--weights", "w.safetensors"], 2, "w.safetensors: there is no such file"),
         (["--export", "tensorflow"], 2, "tensorflow"),

@@ -31,7 +31,7 @@ def _first(folder: Path, *more: str) -> Path:
     """A run whose request says otherwise than the spec in every way."""
     out = folder / "first"
     asked = ["--iterations", "12", "--batch", "16", "--lr", "0.05", "--seed", "3", "--override"]
-    asked += ["optimizer.momentum=0.8", "--channels-last", "--deterministic", *more]
+    asked += ["optimizer.momentum=0.8", "--contiguous", "--deterministic", *more]
     assert run(["train", f"{spec_file(folder)}:dropping", "--out", str(out), *COMMON, *asked]) == 0
     return out
 
@@ -120,6 +120,7 @@ def test_what_is_not_as_it_was_is_explained(
         ([], "say what to train"),
         (["tiny", "--from", "x"], "leave out NETWORK"),
         (["--from", "x", "--seed", "0"], "leave out --seed"),
+        (["--from", "x", "--contiguous"], "leave out --channels-last/--contiguous"),
         (["--from", "x", "--set", "a=1"], "leave out --set"),
         (["--from", "x/lock.json"], "x/lock.json: there is no such file"),
     ],
@@ -136,7 +137,7 @@ def test_another_network_is_told_by_name_and_size(
 ) -> None:
     first = _first(tmp_path)
     asked = ["--iterations", "12", "--batch", "16", "--lr", "0.05", "--seed", "3", "--override"]
-    asked += ["optimizer.momentum=0.8", "--channels-last", "--deterministic", *COMMON]
+    asked += ["optimizer.momentum=0.8", "--contiguous", "--deterministic", *COMMON]
     spec = str(tmp_path / "tiny.rnet")
     assert run(["train", f"{spec}:plain_tiny", "--out", str(first), "--resume", *asked]) == 2
     said = capsys.readouterr().err

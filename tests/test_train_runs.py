@@ -266,7 +266,7 @@ def test_a_device_that_is_not_here_ends_with_the_remedy(net: Network, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "options", [{"precision": "bf16"}, {"channels_last": True}], ids=["bf16", "channels_last"]
+    "options", [{"precision": "bf16"}, {"channels_last": False}], ids=["bf16", "contiguous"]
 )
 def test_other_precisions_and_layouts_learn_too(
     options: dict[str, Any], net: Network, tmp_path: Path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -60,6 +60,20 @@ def outputs_option(command: F) -> F:
 def json_option(command: F) -> F:
     """`--json`, as `as_json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")(command)
+
+
+def layout_option(command: F) -> F:
+    """`--channels-last` or `--contiguous`, as `channels_last`, or None."""
+    return click.option(
+        "--channels-last/--contiguous",
+        default=None,
+        help="How images and weights lie in memory.  [channels last]",
+    )(command)
+
+
+def told(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What was said; the rest is as the library has it."""
+    return {name: value for name, value in asked.items() if value is not None}
 
 
 def network_options(command: F) -> F:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from resnetc.atomic import write_text
-from resnetc.cli.arguments import load_network, network_argument, outputs_option
+from resnetc.cli.arguments import load_network, network_argument, outputs_option, told
 from resnetc.cli.bench import bench
 from resnetc.cli.export import export
 from resnetc.cli.train import seeded, summary, train
@@ -91,9 +91,10 @@ def build(
 
 def _refuse_training_options(ctx: click.Context) -> None:
     """An option that would have no effect is a mistake."""
-    given = click.core.ParameterSource.COMMANDLINE
+    spoken = click.core.ParameterSource.COMMANDLINE
     idle = [p for p in ctx.command.params if p.name in _TRAINING]
-    used = [p.opts[0] for p in idle if p.name and ctx.get_parameter_source(p.name) is given]
+    given = [p for p in idle if p.name and ctx.get_parameter_source(p.name) is spoken]
+    used = ["/".join([p.opts[0], *p.secondary_opts]) for p in given]
     if used:
         raise UsageError(f"{', '.join(used)} would have no effect without --train")
 
@@ -104,7 +105,7 @@ def _train(net: Network, out: Path | None, options: dict[str, Any]) -> tuple[Net
     from resnetc.train import train as run
 
     quiet = options.pop("quiet")
-    result = run(net, TrainOptions(out=out, progress=not quiet, **seeded(net, options)))
+    result = run(net, TrainOptions(out=out, progress=not quiet, **seeded(net, told(options))))
     click.echo(summary(result))
     return result.network, result.run, str(result.weights)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from resnetc.cli.arguments import json_option
+from resnetc.cli.arguments import json_option, layout_option, told
 from resnetc.diagnostics import UsageError
 from resnetc.reproduce.page import Report, write
 
@@ -54,7 +54,7 @@ def _numbers(
 @click.option(
     "--precision", type=click.Choice(["fp32", "bf16"]), help="fp32, or bf16 under autocast."
 )
-@click.option("--channels-last", is_flag=True, help="Keep images and weights channels last.")
+@layout_option
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--threads", type=int, help="CPU threads that compute.")
 @json_option
@@ -91,7 +91,7 @@ def _reports(wanted: tuple[str, ...], asked: dict[str, Any]) -> list[Report]:
         from resnetc.reproduce.cells import Request
         from resnetc.reproduce.studies import run
 
-        reports += run(trained, Request(**asked), lambda text: click.echo(text, err=True))
+        reports += run(trained, Request(**told(asked)), lambda text: click.echo(text, err=True))
     return reports
 
 

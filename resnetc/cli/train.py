@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from resnetc.cli.arguments import json_option, load_network, network_argument, set_option
+from resnetc.cli.arguments import (
+    json_option,
+    layout_option,
+    load_network,
+    network_argument,
+    set_option,
+    told,
+)
 from resnetc.cli.sizes import size
 from resnetc.diagnostics import UsageError
 from resnetc.driver import Network
@@ -62,15 +69,22 @@ _WORST = 5
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--out", type=click.Path(path_type=Path), help="The run's folder.  [runs/NETWORK/ID]")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint, if there is one.")
-@click.option("--channels-last", is_flag=True, help="Keep images and weights channels last.")
-@click.option("--deterministic", is_flag=True, help="Bit-identical weights, also after a resume.")
+@layout_option
+@click.option(
+    "--deterministic",
+    is_flag=True,
+    default=None,
+    help="Bit-identical weights, also after a resume.",
+)
 @click.option(
     "--accumulate",
     type=int,
     metavar="N",
     help="Let each process's share of a batch through the network in N parts.  [1]",
 )
-@click.option("--compile", is_flag=True, help="Compile the network's repeated blocks.")
+@click.option(
+    "--compile", is_flag=True, default=None, help="Compile the network's repeated blocks."
+)
 @click.option("--cuda-graph", is_flag=True, help="On a GPU, record a whole step and replay it.")
 @click.option(
     "--memory-limit",
@@ -118,7 +132,7 @@ _DECIDED = {
     "precision": "--precision",
     "overrides": "--override",
     "seed": "--seed",
-    "channels_last": "--channels-last",
+    "channels_last": "--channels-last/--contiguous",
     "deterministic": "--deterministic",
     "accumulate": "--accumulate",
     "compile": "--compile",
@@ -139,25 +153,20 @@ def _request(
         net = load_network(network, settings)
         from resnetc.train import TrainOptions
 
-        return net, TrainOptions(**seeded(net, asked))
-    # 0 is a seed, and equal to False
-    said = {name for name in _DECIDED if asked[name] or type(asked[name]) in (int, float)}
-    given = [flag for name, flag in _DECIDED.items() if name in said]
+        return net, TrainOptions(**seeded(net, told(asked)))
+    given = [flag for name, flag in _DECIDED.items() if asked[name] not in (None, ())]
     given += ["--set"] if settings else []
     given += ["NETWORK"] if network is not None else []
     if given:
         raise UsageError(f"--from takes everything from the lock file; leave out {given[0]}")
     from resnetc.train import TrainOptions, replay
 
-    decided = {name: value for name, value in asked.items() if name not in _DECIDED}
-    return replay(lock_file, TrainOptions(**decided))
+    return replay(lock_file, TrainOptions(**told(asked)))
 
 
 def seeded(net: Network, asked: dict[str, Any]) -> dict[str, Any]:
     """What was asked for; without a seed it is the experiment's."""
-    if asked["seed"] is not None:
-        return asked
-    return {**asked, "seed": net.experiment.seed if net.experiment else 0}
+    return {"seed": net.experiment.seed if net.experiment else 0, **asked}
 
 
 def summary(result: TrainResult) -> str:
@@ -211,7 +220,7 @@ def _sides(context: click.Context, option: click.Parameter, text: str | None) ->
 @click.option("--per-class", is_flag=True, help="List every class, not only the worst.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--precision", type=_PRECISION, default="fp32", show_default=True, help="Autocast.")
-@click.option("--channels-last", is_flag=True, help="Keep images and weights channels last.")
+@layout_option
 @click.option("--workers", type=int, default=0, help="Processes that read image files.")
 @click.option("--threads", type=int, help="CPU threads that compute.")
 @_peer_timeout_option
@@ -234,7 +243,7 @@ def evaluate(
     from resnetc.train import EvaluateOptions
     from resnetc.train import evaluate as judge
 
-    result = judge(net, weights, EvaluateOptions(**asked))
+    result = judge(net, weights, EvaluateOptions(**told(asked)))
     said = json.dumps(result.to_json(), indent=2) if as_json else verdict(result, per_class)
     if _leads():
         click.echo(said)

@@ -78,7 +78,7 @@ class Request:
     runs: Path = Path("runs/reproduce")
     batch: int | None = None
     precision: Literal["fp32", "bf16"] | None = None
-    channels_last: bool = False
+    channels_last: bool = True
     device: str = "auto"
     threads: int | None = None
 

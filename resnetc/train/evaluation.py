@@ -56,6 +56,12 @@ class Mode:
             self.device.type, torch.bfloat16, enabled=self.precision == "bf16", cache_enabled=True
         )
 
+    def placed(self, module: nn.Module) -> nn.Module:
+        """The module where it is to run, its weights in the layout of its images."""
+        layout = torch.channels_last if self.channels_last else torch.preserve_format
+        placed: nn.Module = module.to(self.device, memory_format=layout)  # type: ignore[call-overload]
+        return placed
+
     def laid_out(self, images: Tensor) -> Tensor:
         if not self.channels_last:
             return images

@@ -44,7 +44,7 @@ class EvaluateOptions:
     recipe: str | None = None
     device: str = "auto"
     precision: Literal["fp32", "bf16"] = "fp32"
-    channels_last: bool = False
+    channels_last: bool = True
     workers: int = 0
     threads: int | None = None
     ten_crop: bool = False

@@ -44,7 +44,7 @@ class TrainOptions:
     device: str = "auto"
     out: Path | None = None
     resume: bool = False
-    channels_last: bool = False
+    channels_last: bool = True
     deterministic: bool = False
     accumulate: int | None = None
     compile: bool = False

@@ -39,7 +39,7 @@ class ModuleScorer:
 
     def __init__(self, module: nn.Module, graph: Graph, mode: Mode) -> None:
         self.device = mode.device
-        self._module, self._graph, self._mode = module.to(mode.device).eval(), graph, mode
+        self._module, self._graph, self._mode = mode.placed(module).eval(), graph, mode
 
     def scores(self, images: Tensor) -> Tensor:
         with torch.inference_mode(), self._mode.autocast():

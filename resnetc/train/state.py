@@ -110,9 +110,7 @@ def initial_state(job: Job, seed: int, world: World, parts: int = 1) -> State:
     """A network with fresh weights, before its first step, for a process that sends its share of a
     batch through it in so many parts. Seeds torch's generators, too, from which dropout draws."""
     device = job.mode.device
-    module: Any = build_module(job.net.graph, job.recipe.init, seed).to(device)
-    if job.mode.channels_last:
-        module = module.to(memory_format=torch.channels_last)
+    module = job.mode.placed(build_module(job.net.graph, job.recipe.init, seed))
     settle_norms(module, job.recipe, world.share(job.recipe.batch) // parts, world)
     if job.memory is not None:
         recompute(module, job.memory.stretches)
