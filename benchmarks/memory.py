@@ -2,8 +2,8 @@
 
     python benchmarks/memory.py          # writes benchmarks/results/memory.json
 
-Every case is a process of its own on the CPU: a few steps of the live module with Caffe's SGD, as
-the trainer takes them. Three peaks are measured:
+Every case is a process of its own on the CPU: a few steps of the live module with Caffe's SGD,
+channels last, as the trainer takes them. Three peaks are measured:
 
 - `tensors_bytes`: what tensors take, by the account that torch's own allocator keeps.
 - `process_bytes`: how far the process grows beyond what it held after a step of a tiny network, by
@@ -81,6 +81,7 @@ def _stepper(name: str, batch: int, part: float) -> tuple[Any, dict[str, Any]]:
     from resnetc.backends.torch.memory import StepMemory
     from resnetc.backends.torch.recompute import recompute
     from resnetc.driver import load
+    from resnetc.train.evaluation import Mode
     from resnetc.train.optimizer import CaffeSGD
 
     graph = load(name).graph
@@ -88,10 +89,11 @@ def _stepper(name: str, batch: int, part: float) -> tuple[Any, dict[str, Any]]:
     limit = max(round(part * memory.peak), memory.schedule.least())
     choice = memory.choose(limit)
     assert choice is not None
-    module = build_module(graph, seed=0)
+    mode = Mode(torch.device("cpu"), channels_last=True)
+    module = mode.placed(build_module(graph, seed=0))
     recompute(module, memory.stretches(choice))
     optimizer = CaffeSGD(module.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-4)
-    images = torch.randn(batch, *graph.inputs[0].type.shape)
+    images = mode.laid_out(torch.randn(batch, *graph.inputs[0].type.shape))
     labels = torch.arange(batch) % 10
 
     def step() -> None:

@@ -6,6 +6,7 @@ import importlib
 import mmap
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -112,10 +113,17 @@ def test_a_round_has_everything_it_promises(
     ours = found["contestants"]["resnetc"]
     assert ours["seconds"]["n"] == 2
     assert ours["images_per_second"] == pytest.approx(2 / ours["seconds"]["median"], rel=0.01)
-    assert found["contestants"]["resnetc, bare"]["speed_over_baseline"]["median"] == 1.0
-    assert found["baseline"] == "resnetc, bare"
+    assert found["contestants"]["by hand, bare"]["speed_over_baseline"]["median"] == 1.0
+    assert found["baseline"] == "by hand, bare"
     assert found["memory"]["fraction_of_bandwidth"] > 0
     assert found["share_outside"] == 0.02
+    assert not any("contiguous" in name for name in found["contestants"])
+
+    found = train.measure(replace(setting, channels_last=True), rounds=2, repeats=1, compiled=False)
+    plain = found["contestants"]["by hand, bare, contiguous"]["seconds"]["median"]
+    ours = found["contestants"]["resnetc"]
+    ratio = plain / ours["seconds"]["median"]
+    assert ours["speed_over_plain_loop"]["median"] == pytest.approx(ratio, rel=0.5)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's account of a process is Linux's")
