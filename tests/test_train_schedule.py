@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -29,10 +28,8 @@ from resnetc.recipes import (
 )
 from resnetc.train.optimizer import (
     CaffeSGD,
-    load_state,
     make_optimizer,
     set_lr,
-    state_by_path,
 )
 from resnetc.train.options import TrainOptions
 from resnetc.train.plan import choose_recipe, make_plan
@@ -195,26 +192,6 @@ def test_what_decays_is_told_by_role(sgd: Sgd, spared: set[str], net: Network) -
     }
     assert {name for name, rate in decay.items() if rate == 0} == spared
     assert decay["conv1.weight"] == decay["fc.weight"] == 1e-4
-
-
-@pytest.mark.parametrize("form", ["caffe", "torch"])
-def test_velocities_are_saved_by_path(form: Any, net: Network) -> None:
-    one, two = net.to_torch(), net.to_torch()
-    first = make_optimizer(one, net.graph, Sgd(form=form))
-    for p in one.parameters():
-        p.grad = torch.randn_like(p)
-    first.step()
-    saved = state_by_path(one, first)
-    assert set(saved) == {name for name, _ in one.named_parameters()}
-    second = make_optimizer(two, net.graph, Sgd(form=form))
-    two.load_state_dict(one.state_dict())
-    load_state(two, second, saved)
-    for optimizer, module in ((first, one), (second, two)):
-        for p in module.parameters():
-            p.grad = torch.ones_like(p)
-        optimizer.step()
-    for a, b in zip(one.parameters(), two.parameters(), strict=True):
-        assert torch.equal(a, b)
 
 
 # ------------------------------------------------------------------------------------------ plan
