@@ -16,8 +16,9 @@ from safetensors.torch import load_file
 from tiny_networks import tiny
 
 from resnetc.diagnostics import MissingError, RunError, UsageError
-from resnetc.driver import Network
+from resnetc.driver import Network, load
 from resnetc.train import EvaluateOptions, Evaluation, TrainOptions, evaluate, train
+from resnetc.train.evaluation import Mode
 from resnetc.train.metrics import read as read_metrics
 
 PNG = b"\x89PNG\r\n"
@@ -263,6 +264,17 @@ def test_a_device_that_is_not_here_ends_with_the_remedy(net: Network, tmp_path: 
     for device in ("tpu", "meta", ""):
         with pytest.raises(UsageError, match="no device"):
             train(net, replace(QUICK, device=device, out=tmp_path / "run"))
+
+
+def test_weights_lie_as_the_images_do(net: Network, tmp_path: Path) -> None:
+    options = replace(QUICK, out=tmp_path / "run", iterations=2)
+    assert json.loads(train(net, options).run.joinpath("lock.json").read_text())["channels_last"]
+    cpu = torch.device("cpu")
+    for last, layout in ((True, torch.channels_last), (False, torch.contiguous_format)):
+        mode = Mode(cpu, channels_last=last)
+        convs = [p for p in mode.placed(load("resnet20").to_torch()).parameters() if p.ndim == 4]
+        images = mode.laid_out(torch.rand(2, 3, 4, 4))
+        assert all(tensor.is_contiguous(memory_format=layout) for tensor in (*convs, images))
 
 
 @pytest.mark.parametrize(
