@@ -136,8 +136,16 @@ def _context(errors: dict[Cell, float], seeds: tuple[int, ...] = (0, 1)) -> Cont
 def test_degradation_is_more_than_the_seeds_make(deep: tuple[float, float], verdict: str) -> None:
     errors = {Cell(20, "plain", 0): 0.20, Cell(20, "plain", 1): 0.21}
     errors |= {Cell(56, "plain", seed): error for seed, error in enumerate(deep)}
-    assert f"plain networks: {verdict}. Training error 20.50 %" in degradation(
-        _context(errors), "plain"
+    said = degradation(_context(errors), "plain")
+    assert f"plain networks: {verdict} with 56 layers. Training error 20.50 % with 20" in said
+
+
+def test_degradation_is_told_of_every_depth() -> None:
+    errors = {Cell(20, "A"): 0.1, Cell(32, "A"): 0.09, Cell(44, "A"): 0.11, Cell(56, "A"): 0.12}
+    assert degradation(_context(errors, seeds=(0,)), "A") == (
+        "Degradation of residual networks: visible with 44, 56 layers, not visible with 32 layers. "
+        "Training error 10.00 % with 20 layers, 9.00 % with 32 (-1.00 points; of one seed), "
+        "11.00 % with 44 (+1.00 points; of one seed), 12.00 % with 56 (+2.00 points; of one seed)."
     )
 
 

@@ -49,7 +49,7 @@ class Context:
 
 
 def degradation(context: Context, option: Option) -> str:
-    """Whether the deepest network has a higher training error than the shallowest."""
+    """At which depths the training error lies above the shallowest network's."""
     kind = "plain networks" if option == "plain" else "residual networks"
     ran = [
         (depth, spread)
@@ -58,16 +58,21 @@ def degradation(context: Context, option: Option) -> str:
     ]
     if len(ran) < 2:
         return f"Degradation of {kind}: not run at two depths."
-    (shallow, low), (deep, high) = ran[0], ran[-1]
-    gap = high.mean - low.mean
-    noise = max(low.deviation, high.deviation)
-    seeds = min(len(low.values), len(high.values))
-    sure = f"the seeds' deviation is {100 * noise:.2f}" if seeds > 1 else "of one seed"
-    verdict = "visible" if gap > noise else "not visible"
-    return (
-        f"Degradation of {kind}: {verdict}. Training error {100 * low.mean:.2f} % with {shallow} "
-        f"layers, {100 * high.mean:.2f} % with {deep} ({100 * gap:+.2f} points; {sure})."
-    )
+    (shallow, low), *deeper = ran
+    verdicts: dict[bool, list[str]] = {True: [], False: []}
+    told = [f"Training error {100 * low.mean:.2f} % with {shallow} layers"]
+    for depth, high in deeper:
+        gap, noise = high.mean - low.mean, max(low.deviation, high.deviation)
+        verdicts[gap > noise].append(str(depth))
+        several = min(len(low.values), len(high.values)) > 1
+        sure = f"the seeds' deviation is {100 * noise:.2f}" if several else "of one seed"
+        told.append(f"{100 * high.mean:.2f} % with {depth} ({100 * gap:+.2f} points; {sure})")
+    said = [
+        f"{word} with {', '.join(verdicts[seen])} layers"
+        for seen, word in ((True, "visible"), (False, "not visible"))
+        if verdicts[seen]
+    ]
+    return f"Degradation of {kind}: {', '.join(said)}. {', '.join(told)}."
 
 
 def errors(context: Context) -> Table:
