@@ -21,7 +21,7 @@ from resnetc.diagnostics import UsageError
 from resnetc.ir import Graph
 from resnetc.ir.parameters import Stored
 from resnetc.ir.quantized import BiasScales, Dequantized, Levels, Scales
-from resnetc.ops import Add, Conv2d, Quantize
+from resnetc.ops import Add, Conv2d, Linear, Quantize
 from resnetc.passes import ENCODINGS, Plan, Range, lower_for_inference, place
 from resnetc.shapes import DType
 
@@ -204,13 +204,15 @@ def _run(model: bytes, inputs: dict, *, optimize: bool = True) -> dict[str, np.n
 
 
 def test_no_layer_is_left_in_float() -> None:
-    """Whether onnxruntime takes every convolution and every sum into its eight-bit kernels."""
+    """Whether onnxruntime takes every layer and every sum into its eight-bit kernels, and
+    dequantizes no weight while it runs."""
     graph = small_resnet()
     _, weights, _, plan = quantized(graph, "ort")
     kinds = _optimized(model_bytes(graph, weights, OnnxOptions(plan=plan)))
     assert kinds["QLinearConv"] == sum(isinstance(n.op, Conv2d) for n in folded(graph))
     assert kinds["QLinearAdd"] == sum(isinstance(n.op, Add) for n in folded(graph))
-    assert not kinds.keys() & {"Conv", "FusedConv", "Add", "Relu"}
+    assert kinds["QGemm"] == sum(isinstance(n.op, Linear) for n in folded(graph)) > 0
+    assert not kinds.keys() & {"Conv", "FusedConv", "Add", "Relu", "Gemm", "DequantizeLinear"}
 
 
 def _optimized(model: bytes) -> Counter[str]:

@@ -130,13 +130,20 @@ class Emission:
         """Names of a node's (first) parameters, which become initializers."""
         return [self.reshaped(p, p.type.shape) for p in node.parameters[:count]]
 
-    def reshaped(self, parameter: Parameter, dims: tuple[int, ...]) -> str:
-        """The name of a parameter that becomes an initializer, once however often it is used."""
+    def reshaped(
+        self, parameter: Parameter, dims: tuple[int, ...], *, zero_point: bool = False
+    ) -> str:
+        """The name of a parameter that becomes an initializer, once however often it is used.
+
+        One in eight bits may have a `zero_point` written out: it is 0 without.
+        """
         if isinstance(parameter.value, Dequantized):
-            return self._dequantized(parameter, parameter.value, dims)
+            return self._dequantized(parameter, parameter.value, dims, zero_point)
         return self._initializer(parameter, dims)
 
-    def _dequantized(self, parameter: Parameter, value: Dequantized, dims: tuple[int, ...]) -> str:
+    def _dequantized(
+        self, parameter: Parameter, value: Dequantized, dims: tuple[int, ...], zero_point: bool
+    ) -> str:
         """A parameter that is stored in eight bits, with its scales: dequantized where it is read,
         once however often that is."""
         if parameter.path in self._floats:
@@ -150,6 +157,11 @@ class Emission:
         )
         name = self._floats[parameter.path] = self._fresh(f"{parameter.path}.dequantized")
         inputs = [self._initializer(stored, dims), self._initializer(scales, rows.shape)]
+        if zero_point and levels.dtype is DType.I8:
+            zeros = TensorType(rows.shape, DType.I8)
+            inputs.append(
+                self._constant(f"{parameter.path}.zero_point", zeros, [0] * rows.elements)
+            )
         self.put("DequantizeLinear", inputs, [name], name, axis=0)
         return name
 
@@ -170,7 +182,8 @@ class Emission:
 
     def integers(self, node: Node, label: str, values: Sequence[int]) -> str:
         """A constant vector of int64, for operands that are attributes in spirit."""
-        return self._constant(node, label, TensorType((len(values),), DType.I64), values)
+        name = f"{node.name}.{label}"
+        return self._constant(name, TensorType((len(values),), DType.I64), values)
 
     def numbers(
         self,
@@ -181,12 +194,13 @@ class Emission:
         dtype: DType | None = None,
     ) -> str:
         """A constant of so many numbers in the node's element type, or another."""
-        return self._constant(node, label, TensorType(shape, dtype or node.type.dtype), values)
+        type_ = TensorType(shape, dtype or node.type.dtype)
+        return self._constant(f"{node.name}.{label}", type_, values)
 
-    def _constant(self, node: Node, label: str, type: TensorType, values: Sequence[float]) -> str:
+    def _constant(self, wanted: str, type: TensorType, values: Sequence[float]) -> str:
         import numpy as np
 
-        name = self._fresh(f"{node.name}.{label}")
+        name = self._fresh(wanted)
         data = np.asarray(values, numpy_dtype(type.dtype)).tobytes()
         element = ELEMENT_TYPES[type.dtype]
         self.constants.append(helper.make_tensor(name, element, type.shape, data, raw=True))
