@@ -126,9 +126,12 @@ class Emission:
             self._kinds[told] = NodeProto(op_type=kind, attribute=made).SerializeToString()
         return self._kinds[told]
 
-    def parameters(self, node: Node, count: int | None = None) -> list[str]:
+    def parameters(
+        self, node: Node, count: int | None = None, *, zero_point: bool = False
+    ) -> list[str]:
         """Names of a node's (first) parameters, which become initializers."""
-        return [self.reshaped(p, p.type.shape) for p in node.parameters[:count]]
+        held = node.parameters[:count]
+        return [self.reshaped(p, p.type.shape, zero_point=zero_point) for p in held]
 
     def reshaped(
         self, parameter: Parameter, dims: tuple[int, ...], *, zero_point: bool = False

@@ -51,12 +51,7 @@ def channel_conv(emission: Emission, node: Node) -> None:
 def linear(emission: Emission, node: Node) -> None:
     """Gemm. In eight bits its weight has the zero point written out: onnxruntime keeps a Gemm whose
     weight has none in float, and dequantizes the weight in every run."""
-    weight, *bias = node.parameters
-    operands = [
-        *emission.operands(node),
-        emission.reshaped(weight, weight.type.shape, zero_point=True),
-        *(emission.reshaped(each, each.type.shape) for each in bias),
-    ]
+    operands = [*emission.operands(node), *emission.parameters(node, zero_point=True)]
     emission.add("Gemm", node, operands, transB=1)
 
 
