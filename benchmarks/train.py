@@ -115,7 +115,10 @@ def measure(setting: Setting, rounds: int, repeats: int, *, compiled: bool) -> d
         found[OURS]["speed_over_plain_loop"] = harness.ratio(plain, times[OURS])
     return {
         **asdict(setting),
+        "gpu": torch.cuda.get_device_name() if setting.where.type == "cuda" else None,
+        "threads": torch.get_num_threads(),
         "rounds": rounds,
+        "repeats": repeats,
         "baseline": baseline,
         "contestants": found,
         **_limits(setting, times),
@@ -236,12 +239,7 @@ def main() -> None:
             if asked.dry_run:
                 print(json.dumps(found, indent=2))
                 continue
-            about = {
-                "repeats": asked.repeats,
-                "threads": asked.threads,
-                "gpu": torch.cuda.get_device_name() if asked.device == "cuda" else None,
-            }
-            harness.write(name, {**harness.earlier(name), **about, **found}, PACKAGES)
+            harness.write(name, {**harness.earlier(name), **found}, PACKAGES)
             print(json.dumps(found, indent=2), flush=True)
 
 
