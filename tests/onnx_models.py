@@ -1,4 +1,5 @@
-"""ONNX files to lift: traced by torch, by either of its exporters, or written node by node."""
+"""ONNX files: of a small network of ours, traced by torch, by either of its exporters, or written
+node by node."""
 
 from __future__ import annotations
 
@@ -12,9 +13,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime as ort
+import pytest
 import torch
 import torchvision
 from onnx import TensorProto, helper, numpy_helper
+from small_graphs import cifar_resnet, some_weights
+
+from resnetc.ir import Graph
 
 EXPORTS = ("folded", "kept", "dynamo", "dynamo_kept")
 """TorchScript's exporter with batch norms folded and kept, dynamo's with and without its
@@ -58,6 +63,17 @@ def export(module: torch.nn.Module, path: Path, kind: str, side: int = 64) -> np
     finally:
         logging.disable(logging.NOTSET)
     return x.numpy()
+
+
+@pytest.fixture(scope="module")
+def net() -> Graph:
+    """The small network whose files are looked at."""
+    return cifar_resnet(8)
+
+
+@pytest.fixture(scope="module")
+def weights(net: Graph) -> dict[str, np.ndarray]:
+    return some_weights(net)
 
 
 def run(path: Path, x: np.ndarray) -> np.ndarray:

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx_models import outputs
+from onnx_models import net, outputs, weights
 from oracle import evaluate, seeded_inputs
-from small_graphs import cifar_resnet, some_weights
+from small_graphs import some_weights
 
 from resnetc.backends.onnx import OnnxOptions, files, model_bytes, stream, write_onnx
 from resnetc.backends.onnx.model import build_skeleton
@@ -20,15 +20,7 @@ from resnetc.backends.onnx.stream import StreamedModel
 from resnetc.diagnostics import RunError, UsageError
 from resnetc.ir import Graph
 
-
-@pytest.fixture(scope="module")
-def net() -> Graph:
-    return cifar_resnet(8)
-
-
-@pytest.fixture(scope="module")
-def weights(net: Graph) -> dict[str, np.ndarray]:
-    return some_weights(net)
+__all__ = ["net", "weights"]
 
 
 def test_external_weights(tmp_path: Path, net: Graph, weights: dict[str, np.ndarray]) -> None:

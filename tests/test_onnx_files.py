@@ -14,7 +14,7 @@ import onnxruntime as ort
 import pytest
 import torch
 import torchvision
-from onnx_models import outputs
+from onnx_models import net, outputs, weights
 from oracle import evaluate, seeded_inputs
 from small_graphs import Builder, cifar_resnet, imagenet_resnet, some_weights
 
@@ -31,16 +31,7 @@ from resnetc.diagnostics import InternalError, UsageError
 from resnetc.ir import Graph, Node
 from resnetc.ops import Conv2d, GlobalAvgPool, Relu
 
-
-@pytest.fixture(scope="module")
-def net() -> Graph:
-    return cifar_resnet(8)
-
-
-@pytest.fixture(scope="module")
-def weights(net: Graph) -> dict[str, np.ndarray]:
-    return some_weights(net)
-
+__all__ = ["net", "weights"]
 
 # ------------------------------------------------------------------------------------ the bytes
 
