@@ -7,6 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The same examples in every run, so that a change fails by what it changes; others are looked for
+# with `pytest --hypothesis-profile=search`.
+settings.register_profile("steady", derandomize=True)
+settings.register_profile("search", derandomize=False)
+settings.load_profile("steady")
 
 # A background job of a shell starts with Ctrl-C ignored, and our children would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

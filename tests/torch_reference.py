@@ -100,7 +100,7 @@ def _apply(node: Node, operands: list[Tensor], held: list[Tensor], training: boo
         case "leaky_relu":
             return torch.where(x > 0, x, op.slope * x)
         case "silu":
-            return x / (1 + torch.exp(-x))
+            return x / (1 + _exp(-x))
         case "gelu":
             return x * (1 + torch.erf(x / math.sqrt(2))) / 2
         case "hardswish":
@@ -108,11 +108,12 @@ def _apply(node: Node, operands: list[Tensor], held: list[Tensor], training: boo
         case "hardsigmoid":
             return (x + 3).clamp(0, 6) / 6
         case "sigmoid":
-            return 1 / (1 + torch.exp(-x))
+            return 1 / (1 + _exp(-x))
         case "tanh":
-            return 1 - 2 / (torch.exp(2 * x) + 1)
+            return 1 - 2 / (_exp(2 * x) + 1)
         case "softmax":
-            return torch.exp(x) / torch.exp(x).sum(1, keepdim=True)
+            exps = torch.exp(x - x.detach().amax(1, keepdim=True))
+            return exps / exps.sum(1, keepdim=True)
         case "radix_softmax":
             return _radix_softmax(op, x)
         case "identity":
@@ -189,11 +190,17 @@ def _conv_transpose(op: object, x: Tensor, weight: Tensor, bias: Tensor | None =
     return y if bias is None else y + bias.reshape(-1, 1, 1)
 
 
+def _exp(x: Tensor) -> Tensor:
+    """exp, held below what overflows: nothing that is summed with 1 tells the difference."""
+    return torch.exp(x.clamp(max=300))
+
+
 def _radix_softmax(op: object, x: Tensor) -> Tensor:
     if op.radix == 1:
-        return 1 / (1 + torch.exp(-x))
+        return 1 / (1 + _exp(-x))
     each = x.shape[1] // (op.radix * op.groups)
-    exps = torch.exp(x.flatten(1))
+    flat = x.flatten(1)
+    exps = torch.exp(flat - flat.detach().amax(1, keepdim=True))
     found = []
     for split in range(op.radix):
         for group in range(op.groups):
