@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from onnx_models import net, outputs, weights
 from oracle import evaluate, seeded_inputs
 from small_graphs import some_weights
 
+from resnetc import atomic
 from resnetc.backends.onnx import OnnxOptions, files, model_bytes, stream, write_onnx
 from resnetc.backends.onnx.model import build_skeleton
 from resnetc.backends.onnx.stream import StreamedModel
@@ -120,6 +122,30 @@ def test_what_the_system_does_not_take_at_once_is_written_after(
     monkeypatch.setattr(os, "writev", writev)
     write_onnx(net, tmp_path / "parts.onnx", weights)
     assert (tmp_path / "parts.onnx").read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["no such call", "a call"])
+def test_the_disk_begins_before_the_end(
+    tmp_path: Path,
+    net: Graph,
+    weights: dict[str, np.ndarray],
+    monkeypatch: pytest.MonkeyPatch,
+    known: bool,
+) -> None:
+    """With all that has been written, part by part; and a system without the call does without."""
+    begun = [(0, 0)]
+
+    def call(handle: int, offset: int, length: int, flags: int) -> int:
+        assert os.fstat(handle).st_size == offset + length
+        begun.append((offset, length))
+        return -1  # whatever it says, the sync at the end is what counts
+
+    monkeypatch.setattr(atomic, "_sync_file_range", lambda: call if known else None)
+    monkeypatch.setattr(files, "PORTION", 60_000)
+    write_onnx(net, tmp_path / "net.onnx", weights)
+    assert len(begun) == (4 if known else 1)
+    for (offset, length), (after, _) in pairwise(begun):
+        assert offset + length == after
 
 
 @pytest.mark.parametrize("exists", [False, True])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import time
 import tracemalloc
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import onnx
@@ -98,7 +99,8 @@ def test_no_more_waits_to_be_hashed_than_may(monkeypatch: pytest.MonkeyPatch) ->
         return hash_group(group)
 
     monkeypatch.setattr(hashed, "group_digest", slowly)
-    with hashed.HashedArrays(graph, as_arrays(held)) as arrays:
+    # A file of weights reads each array anew; what a dict holds would be in memory anyway.
+    with hashed.HashedArrays(graph, as_arrays(MappingProxyType(held))) as arrays:
         most = 0
         for path in [*held, *held]:
             assert arrays[path] is held[path]
@@ -108,8 +110,37 @@ def test_no_more_waits_to_be_hashed_than_may(monkeypatch: pytest.MonkeyPatch) ->
     assert sorted(digests) == sorted(held)
 
 
-def test_arrays_may_be_read_in_any_order(net: Graph, weights: dict[str, np.ndarray]) -> None:
-    with hashed.HashedArrays(net, as_arrays(weights)) as arrays:
+def test_what_is_in_memory_is_hashed_from_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is read, and nothing more is kept for it; a half is converted when read."""
+    graph, _ = chain_of_convolutions()
+    monkeypatch.setattr(weights_module, "_GROUP", 1)
+    held: dict[str, object] = dict(some_weights(graph))
+    paths = list(held)
+    held[paths[3]] = torch.ones(held[paths[3]].shape).bfloat16()
+    arrays = as_arrays(held)
+    assert set(arrays.held) == {*paths} - {paths[3]}
+    digests: list[str] = []
+    hash_group = hashed.group_digest
+
+    def noting(arrays: Iterable[tuple[str, np.ndarray]]) -> str:
+        group = list(arrays)
+        digests.extend(path for path, _ in group)
+        return hash_group(group)
+
+    monkeypatch.setattr(hashed, "group_digest", noting)
+    with hashed.HashedArrays(graph, arrays) as reading:
+        assert reading.waiting_bytes == 0
+        reading._thread.finish()
+        assert digests == [path for path in paths if path != paths[3]]
+        assert reading.digest() == weights_hash(graph, arrays)
+    assert sorted(digests) == sorted(paths)
+
+
+@pytest.mark.parametrize("wrap", [dict, MappingProxyType])
+def test_arrays_may_be_read_in_any_order(
+    net: Graph, weights: dict[str, np.ndarray], wrap: Callable[[object], Mapping[str, object]]
+) -> None:
+    with hashed.HashedArrays(net, as_arrays(wrap(weights))) as arrays:
         for path in reversed(weights):
             arrays[path]
         assert arrays.digest() == weights_hash(net, weights)

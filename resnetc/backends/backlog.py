@@ -26,19 +26,20 @@ class Backlog:
     def add(self, work: Callable[[], None], size: int) -> None:
         """Have work done that holds on to so many bytes until then; raises what earlier work
         raised. Waits until no more than `most` bytes do."""
-        self._await(self._most)
+        while self._waiting and (self.bytes > self._most or self._waiting[0][0].done()):
+            self._await_one()
         self._waiting.append((self._thread.submit(work), size))
         self.bytes += size
 
     def finish(self) -> None:
         """Wait for everything; raises what it raised."""
-        self._await(0)
+        while self._waiting:
+            self._await_one()
 
-    def _await(self, most: int) -> None:
-        while self._waiting and (self.bytes > most or self._waiting[0][0].done()):
-            future, size = self._waiting.popleft()
-            future.result()
-            self.bytes -= size
+    def _await_one(self) -> None:
+        future, size = self._waiting.popleft()
+        future.result()
+        self.bytes -= size
 
     def __enter__(self) -> Self:
         return self

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -18,8 +18,8 @@ _AHEAD = 8 << 20
 
 
 class HashedArrays(Arrays):
-    """The same arrays; each is hashed once, by a thread, when it is first read, or from the start
-    where all are in memory anyway. A context manager."""
+    """The same arrays; each is hashed once, by a thread: from the start where it lies in memory
+    anyway, else when it is first read. A context manager."""
 
     def __init__(self, graph: Graph, weights: Arrays) -> None:
         self._weights = weights
@@ -29,8 +29,12 @@ class HashedArrays(Arrays):
         self._group_of: dict[str, int] = {}
         """The group of each path that has not been read yet."""
         self._read: list[dict[str, np.ndarray]] = [{} for _ in self._groups]
+        here = weights.held
         for number, group in enumerate(self._groups):
-            self._group_of.update(dict.fromkeys(group, number))
+            if all(path in here for path in group):
+                self._add(number, {path: here[path] for path in group}, 0)
+            else:
+                self._group_of.update(dict.fromkeys(group, number))
 
     def shape(self, path: str) -> tuple[int, ...]:
         return self._weights.shape(path)
@@ -54,6 +58,10 @@ class HashedArrays(Arrays):
         return len(self._weights)
 
     @property
+    def held(self) -> Mapping[str, np.ndarray]:
+        return self._weights.held
+
+    @property
     def waiting_bytes(self) -> int:
         """What is kept in memory because it has not been hashed."""
         read = sum(array.nbytes for group in self._read for array in group.values())
@@ -68,13 +76,17 @@ class HashedArrays(Arrays):
 
     def _hand_over(self, number: int) -> None:
         arrays, self._read[number] = self._read[number], {}
+        self._add(number, arrays, sum(array.nbytes for array in arrays.values()))
+
+    def _add(self, number: int, arrays: dict[str, np.ndarray], size: int) -> None:
+        """Have a group hashed, for which so many bytes stay in memory until then."""
 
         def work() -> None:
             self._digests[number] = group_digest(
                 (path, arrays.pop(path)) for path in self._groups[number]
             )
 
-        self._thread.add(work, sum(array.nbytes for array in arrays.values()))
+        self._thread.add(work, size)
 
     def __enter__(self) -> Self:
         return self

@@ -40,6 +40,11 @@ class Arrays(Mapping[str, "np.ndarray"]):
     `__contains__` must be given beside what a mapping needs: the inherited one reads the array.
     """
 
+    @property
+    def held(self) -> Mapping[str, np.ndarray]:
+        """Those of the arrays that lie in memory whether they are read or not."""
+        return {}
+
     @abstractmethod
     def __contains__(self, path: object) -> bool: ...
 
@@ -82,10 +87,17 @@ class _SafetensorsFile(Arrays):
 
 
 class _Tensors(Arrays):
-    """Torch tensors seen as numpy arrays, converted one at a time; arrays pass through."""
+    """Torch tensors seen as numpy arrays; arrays pass through. What has to be copied for that,
+    from a GPU or out of a type that numpy does not have, is copied when it is read."""
 
     def __init__(self, tensors: Mapping[str, Any]) -> None:
         self._tensors = tensors
+        here = tensors.items() if isinstance(tensors, dict) else ()
+        self._held = {path: _as_array(tensor) for path, tensor in here if _is_array(tensor)}
+
+    @property
+    def held(self) -> Mapping[str, np.ndarray]:
+        return self._held
 
     def shape(self, path: str) -> tuple[int, ...]:
         return tuple(self._tensors[path].shape)
@@ -94,20 +106,31 @@ class _Tensors(Arrays):
         return path in self._tensors
 
     def __getitem__(self, path: str) -> np.ndarray:
-        tensor = self._tensors[path]
-        if not hasattr(tensor, "detach"):
-            return cast("np.ndarray", tensor)
-        if tensor.requires_grad or not tensor.is_cpu:
-            tensor = tensor.detach().cpu()
-        if tensor.is_floating_point() and tensor.element_size() < 4:
-            tensor = tensor.float()  # numpy has no bfloat16
-        return cast("np.ndarray", tensor.numpy())
+        known = self._held.get(path)
+        return _as_array(self._tensors[path]) if known is None else known
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._tensors)
 
     def __len__(self) -> int:
         return len(self._tensors)
+
+
+def _is_array(tensor: Any) -> bool:
+    """Whether numpy can see it where it is."""
+    if not hasattr(tensor, "detach"):
+        return True
+    return bool(tensor.is_cpu) and not (tensor.is_floating_point() and tensor.element_size() < 4)
+
+
+def _as_array(tensor: Any) -> np.ndarray:
+    if not hasattr(tensor, "detach"):
+        return cast("np.ndarray", tensor)
+    if tensor.requires_grad or not tensor.is_cpu:
+        tensor = tensor.detach().cpu()
+    if tensor.is_floating_point() and tensor.element_size() < 4:
+        tensor = tensor.float()  # numpy has no bfloat16
+    return cast("np.ndarray", tensor.numpy())
 
 
 def as_arrays(weights: Mapping[str, Any]) -> Arrays:
@@ -186,16 +209,22 @@ def fit_weights(graph: Graph, weights: Mapping[str, Any]) -> Arrays:
     missing, what has another shape and what the network does not have.
     """
     held = as_arrays(weights)
-    needed = {p.path: p for p in graph.parameters.values() if p.role is not Role.COUNTER}
-    missing = [path for path in needed if path not in held]
-    shapes = {p.path: held.shape(p.path) for p in needed.values() if p.path in held}
-    other = [
-        f"{path} is {_by(shape)} and should be {_by(needed[path].type.shape)}"
-        for path, shape in shapes.items()
-        if shape != needed[path].type.shape
-    ]
-    known = graph.parameters.keys() | graph.left_out
-    unknown = [path for path in held if path not in known]
+    here, parameters = held.held, graph.parameters
+    missing: list[str] = []
+    other: list[str] = []
+    for path, parameter in parameters.items():
+        if parameter.role is Role.COUNTER:
+            continue
+        if path in here:
+            shape = here[path].shape
+        elif path in held:
+            shape = held.shape(path)
+        else:
+            missing.append(path)
+            continue
+        if shape != parameter.type.shape:
+            other.append(f"{path} is {_by(shape)} and should be {_by(parameter.type.shape)}")
+    unknown = [path for path in held if path not in parameters and path not in graph.left_out]
     complaints = [
         *_complaint("missing", [_with_hint(path, unknown) for path in missing]),
         *_complaint("of another shape", other),
@@ -240,8 +269,11 @@ def group_digest(arrays: Iterable[tuple[str, np.ndarray]]) -> str:
 
     heads: list[str] = []
     held: list[np.ndarray] = []
+    kinds: dict[tuple[object, object], str] = {}  # few are different, and slow to spell
     for path, array in arrays:
-        heads.append(f"{path} {array.shape} {array.dtype.str}")
+        kind = array.shape, array.dtype
+        told = kinds.get(kind) or kinds.setdefault(kind, f"{array.shape} {array.dtype.str}")
+        heads.append(f"{path} {told}")
         held.append(array if array.flags.c_contiguous else np.ascontiguousarray(array))
     digest = hashlib.sha256("\n".join(heads).encode())
     small: list[memoryview] = []

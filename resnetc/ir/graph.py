@@ -218,6 +218,10 @@ class GraphEditor:
     _aux: dict[str, NodeId] = field(default_factory=dict)
     _moved: set[NodeId] = field(default_factory=set)
     """Old nodes for which another value stands, or one of another type."""
+    _results: dict[tuple[int, ...], tuple[TensorType, Op, list[TensorType]]] = field(
+        default_factory=dict
+    )
+    """Types by the identities of an op and its operands' types, which are kept beside."""
     _next: int = 0
 
     def __post_init__(self) -> None:
@@ -239,9 +243,7 @@ class GraphEditor:
             self._value[node.id] = node.id
             return node
         inputs = tuple([self._value[operand] for operand in node.inputs])
-        made = node.op.result(*[self._nodes[i].type for i in inputs])
-        # One object for equal types: copies of a block are told by identity when verified.
-        type_ = node.type if made == node.type else made
+        type_ = self._result(node.op, inputs, node.type)
         return self._put(node, replace(node, inputs=inputs, type=type_))
 
     def replace(
@@ -257,10 +259,21 @@ class GraphEditor:
         place = node if at is None else at
         held = node.parameters if parameters is None else parameters
         inputs = tuple([self._value[operand] for operand in node.inputs])
-        made = op.result(*[self._nodes[i].type for i in inputs])
-        type_ = place.type if made == place.type else made
+        type_ = self._result(op, inputs, place.type)
         new = Node(place.id, node.name, op, inputs, type_, held, node.scope, node.span)
         return self._put(place, new)
+
+    def _result(self, op: Op, inputs: tuple[NodeId, ...], before: TensorType) -> TensorType:
+        """The type that an op gives of values of the new graph. One object for equal types, and
+        `before` where it is equal: copies of a block are told by identity when verified."""
+        operands = [self._nodes[i].type for i in inputs]
+        like = (id(op), id(before), *map(id, operands))
+        if (known := self._results.get(like)) is not None:
+            return known[0]
+        made = op.result(*operands)
+        kept = before if made == before else made
+        self._results[like] = kept, op, [before, *operands]
+        return kept
 
     def forward(self, node: Node, to: NodeId) -> None:
         """Let readers of `node` read what stands for the old node `to` instead."""

@@ -98,11 +98,15 @@ class NormScale(Value):
         yield from self.variance.sources()
 
     def evaluate(self, weights: Weights) -> np.ndarray:
-        import numpy as np
+        return norm_scale(self.gamma.evaluate(weights), self.variance.evaluate(weights), self.eps)
 
-        variance = self.variance.evaluate(weights).astype(np.float64)
-        scale: np.ndarray = self.gamma.evaluate(weights) / np.sqrt(variance + self.eps)
-        return scale
+
+def norm_scale(gamma: np.ndarray, variance: np.ndarray, eps: float) -> np.ndarray:
+    """What :class:`NormScale` is of these arrays, in float64."""
+    import numpy as np
+
+    scale: np.ndarray = gamma / np.sqrt(variance.astype(np.float64) + eps)
+    return scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +124,19 @@ class NormShift(Value):
                 yield from value.sources()
 
     def evaluate(self, weights: Weights) -> np.ndarray:
-        import numpy as np
-
+        beta, mean = self.beta.evaluate(weights), self.mean.evaluate(weights)
         bias = 0.0 if self.bias is None else self.bias.evaluate(weights)
-        centred = bias - self.mean.evaluate(weights).astype(np.float64)
-        shift: np.ndarray = self.beta.evaluate(weights) + centred * self.scale.evaluate(weights)
-        return shift
+        return norm_shift(beta, mean, self.scale.evaluate(weights), bias)
+
+
+def norm_shift(
+    beta: np.ndarray, mean: np.ndarray, scale: np.ndarray, bias: np.ndarray | float
+) -> np.ndarray:
+    """What :class:`NormShift` is of these arrays, in float64."""
+    import numpy as np
+
+    shift: np.ndarray = beta + (bias - mean.astype(np.float64)) * scale
+    return shift
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,15 +151,19 @@ class ScaledRows(Value):
         yield from self.scale.sources()
 
     def evaluate(self, weights: Weights) -> np.ndarray:
-        import numpy as np
+        return scaled_rows(self.weight.evaluate(weights), self.scale.evaluate(weights))
 
-        weight = self.weight.evaluate(weights)
-        scale = self.scale.evaluate(weights).reshape(-1, *(1,) * (weight.ndim - 1))
-        product: np.ndarray = np.empty(weight.shape, np.promote_types(weight.dtype, np.float32))
-        # Each product is taken in float64 and rounded once; numpy casts in small blocks, so no
-        # float64 copy of the whole weight ever exists.
-        np.multiply(weight, scale, out=product, dtype=np.float64, casting="same_kind")
-        return product
+
+def scaled_rows(weight: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """A weight whose first axis is multiplied by a vector."""
+    import numpy as np
+
+    product: np.ndarray = np.empty(weight.shape, np.promote_types(weight.dtype, np.float32))
+    # Each product is taken in float64 and rounded once; numpy casts in small blocks, so no
+    # float64 copy of the whole weight ever exists.
+    rows = scale.reshape(-1, *(1,) * (weight.ndim - 1))
+    np.multiply(weight, rows, out=product, dtype=np.float64, casting="same_kind")
+    return product
 
 
 @dataclass(frozen=True, slots=True)

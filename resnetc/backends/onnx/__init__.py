@@ -45,12 +45,12 @@ def write_onnx(
     """
     chosen = options or OnnxOptions()
     held = fit_weights(graph, weights)
-    skeleton = build_skeleton(graph, chosen, provenance)
-    model = StreamedModel(skeleton)
-    external = model.size > MESSAGE_LIMIT if chosen.external is None else chosen.external
-    if not external:
-        _require_one_message(model)
     with HashedArrays(graph, held) as arrays:
+        skeleton = build_skeleton(graph, chosen, provenance)
+        model = StreamedModel(skeleton)
+        external = model.size > MESSAGE_LIMIT if chosen.external is None else chosen.external
+        if not external:
+            _require_one_message(model)
 
         def late() -> dict[str, str]:
             return {

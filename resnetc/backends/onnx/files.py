@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from resnetc.atomic import replacing
+from resnetc.atomic import replacing, start_writeback
 from resnetc.backends.onnx.model import Skeleton
 from resnetc.backends.onnx.stream import PORTION, Place, StreamedModel, evaluated
 from resnetc.backends.onnx.wire import metadata_bytes
@@ -110,26 +110,30 @@ def _write_model(
 
 
 def _write(file: IO[bytes], pieces: Iterable[Piece]) -> None:
-    """Write pieces one after another, many in a call.
+    """Write pieces one after another, many in a call; the disk begins with each at once.
 
     Not in a thread beside: while one computes arrays, the other's copies into the system's memory
     took longer than both did in turn.
     """
     portion: list[Piece] = []
-    size = 0
+    size = end = 0
     for piece in pieces:
         portion.append(piece)
         size += len(piece)
         if size >= PORTION or len(portion) == _PIECES:
-            _write_together(file.fileno(), portion)
+            _write_together(file.fileno(), portion, size)
+            start_writeback(file.fileno(), end, size)
+            end += size
             portion, size = [], 0
-    _write_together(file.fileno(), portion)
+    _write_together(file.fileno(), portion, size)
     file.seek(0, os.SEEK_END)
 
 
-def _write_together(handle: int, pieces: Sequence[Piece]) -> None:
-    """Write pieces in one call. The system may take a part, and says how much."""
+def _write_together(handle: int, pieces: Sequence[Piece], size: int) -> None:
+    """Write pieces of so many bytes in one call. The system may take a part, and says how much."""
     written = os.writev(handle, pieces) if pieces else 0
+    if written == size:
+        return
     for piece in pieces:
         left = memoryview(piece)[written:]
         written = max(written - len(piece), 0)
