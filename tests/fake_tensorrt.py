@@ -8,11 +8,16 @@ list of names against `tensorrt_rtx`.
 from __future__ import annotations
 
 import json
+import sys
 from enum import Enum, IntEnum
+from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import onnx
+import pytest
+
+from resnetc.backends.tensorrt import library
 
 
 class _Severity(IntEnum):
@@ -265,3 +270,14 @@ class _ParserRefitter:
         names = [each.name for each in onnx.load_from_string(model).graph.initializer]
         self._module.asked["model"] = repr(sorted(names)).encode()
         return True
+
+
+def with_tensorrt(
+    monkeypatch: pytest.MonkeyPatch, version: str, *, gpu: bool = True
+) -> FakeTensorrt:
+    """Let the stand-in be what `import tensorrt` gives, on a machine with a GPU or without."""
+    fake = FakeTensorrt(version)
+    fake.__spec__ = ModuleSpec("tensorrt", None)
+    monkeypatch.setitem(sys.modules, "tensorrt", fake)
+    monkeypatch.setattr(library, "gpu_present", lambda: gpu)
+    return fake

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 import tensorrt_rtx
-from fake_tensorrt import FakeTensorrt
+from fake_tensorrt import FakeTensorrt, with_tensorrt
 from small_graphs import cifar_resnet, some_weights
-from test_tensorrt import with_tensorrt
 
 import resnetc
 from resnetc.backends.random_weights import random_weights
