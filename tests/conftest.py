@@ -30,6 +30,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture
+def without_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same answers of the TensorRT backend on a machine with a GPU."""
+    monkeypatch.setattr("resnetc.backends.tensorrt.library.gpu_present", lambda: False)
+
+
+@pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
     """Compares a text with the golden file of a name, or with --update-golden writes it."""
 

@@ -18,7 +18,6 @@ from resnetc.backends import parity
 from resnetc.backends.onnx import OnnxOptions, write_onnx
 from resnetc.backends.parity import check_parity, require_parity
 from resnetc.backends.random_weights import random_weights
-from resnetc.backends.tensorrt import library
 from resnetc.backends.weights import write_weights
 from resnetc.cli.main import run
 from resnetc.diagnostics import CheckError
@@ -26,9 +25,7 @@ from resnetc.diagnostics import CheckError
 _ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(resnetc.__file__).parent.parent)}
 
 
-@pytest.fixture(autouse=True)
-def _without_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(library, "gpu_present", lambda: False)
+pytestmark = pytest.mark.usefixtures("without_gpu")
 
 
 @pytest.fixture(scope="module")

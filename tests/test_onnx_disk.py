@@ -83,7 +83,7 @@ def test_a_write_that_breaks_off_leaves_the_old_files(
     fault: BaseException,
     place: tuple[object, str],
 ) -> None:
-    """Whether it breaks off where arrays are computed, or in the thread that writes them."""
+    """Whether it breaks off where arrays are computed, or where they are written."""
     file, options = tmp_path / "net.onnx", OnnxOptions(external=external)
     write_onnx(net, file, weights, options=options)
     before = folder(tmp_path)

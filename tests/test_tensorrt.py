@@ -14,18 +14,14 @@ from small_graphs import cifar_resnet, imagenet_resnet, some_weights
 from test_onnx_ops import CASES
 
 from resnetc.backends.random_weights import random_weights
-from resnetc.backends.tensorrt import TensorRtOptions, build_engine, library
+from resnetc.backends.tensorrt import TensorRtOptions, build_engine
 from resnetc.backends.tensorrt.library import find_library, make_logger
 from resnetc.backends.weights import weights_hash
 from resnetc.diagnostics import RunError, UsageError
 from resnetc.ir import Graph
 from resnetc.passes import PRECISIONS, lower_for_inference, sensitive
 
-
-@pytest.fixture(autouse=True)
-def _without_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same answers on a machine with a GPU."""
-    monkeypatch.setattr(library, "gpu_present", lambda: False)
+pytestmark = pytest.mark.usefixtures("without_gpu")
 
 
 @pytest.fixture(scope="module")

@@ -19,11 +19,7 @@ from resnetc.backends.tensorrt.library import find_library
 from resnetc.diagnostics import CheckError, MissingError, RunError, UsageError
 from resnetc.ir import Graph
 
-
-@pytest.fixture(autouse=True)
-def _without_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same answers on a machine with a GPU."""
-    monkeypatch.setattr(library, "gpu_present", lambda: False)
+pytestmark = pytest.mark.usefixtures("without_gpu")
 
 
 @pytest.fixture(scope="module")

@@ -22,10 +22,7 @@ from resnetc.cli.main import run
 from resnetc.diagnostics import MissingError, RunError, UsageError
 from resnetc.ir import Graph
 
-
-@pytest.fixture(autouse=True)
-def _without_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tensorrt_library, "gpu_present", lambda: False)
+pytestmark = pytest.mark.usefixtures("without_gpu")
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -56,10 +56,6 @@ class HashedArrays(Arrays):
 
     def __len__(self) -> int:
         return len(self._weights)
-
-    @property
-    def held(self) -> Mapping[str, np.ndarray]:
-        return self._weights.held
 
     @property
     def waiting_bytes(self) -> int:

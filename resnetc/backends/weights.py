@@ -100,7 +100,7 @@ class _Tensors(Arrays):
         return self._held
 
     def shape(self, path: str) -> tuple[int, ...]:
-        return tuple(self._tensors[path].shape)
+        return tuple(self._held.get(path, self._tensors[path]).shape)
 
     def __contains__(self, path: object) -> bool:
         return path in self._tensors
@@ -120,7 +120,12 @@ def _is_array(tensor: Any) -> bool:
     """Whether numpy can see it where it is."""
     if not hasattr(tensor, "detach"):
         return True
-    return bool(tensor.is_cpu) and not (tensor.is_floating_point() and tensor.element_size() < 4)
+    return bool(tensor.is_cpu) and not _is_narrow(tensor)
+
+
+def _is_narrow(tensor: Any) -> bool:
+    """Whether it becomes float32: numpy has no bfloat16."""
+    return bool(tensor.is_floating_point()) and tensor.element_size() < 4
 
 
 def _as_array(tensor: Any) -> np.ndarray:
@@ -128,8 +133,8 @@ def _as_array(tensor: Any) -> np.ndarray:
         return cast("np.ndarray", tensor)
     if tensor.requires_grad or not tensor.is_cpu:
         tensor = tensor.detach().cpu()
-    if tensor.is_floating_point() and tensor.element_size() < 4:
-        tensor = tensor.float()  # numpy has no bfloat16
+    if _is_narrow(tensor):
+        tensor = tensor.float()
     return cast("np.ndarray", tensor.numpy())
 
 
@@ -209,22 +214,17 @@ def fit_weights(graph: Graph, weights: Mapping[str, Any]) -> Arrays:
     missing, what has another shape and what the network does not have.
     """
     held = as_arrays(weights)
-    here, parameters = held.held, graph.parameters
     missing: list[str] = []
     other: list[str] = []
-    for path, parameter in parameters.items():
+    for path, parameter in graph.parameters.items():
         if parameter.role is Role.COUNTER:
             continue
-        if path in here:
-            shape = here[path].shape
-        elif path in held:
-            shape = held.shape(path)
-        else:
+        if path not in held:
             missing.append(path)
-            continue
-        if shape != parameter.type.shape:
+        elif (shape := held.shape(path)) != parameter.type.shape:
             other.append(f"{path} is {_by(shape)} and should be {_by(parameter.type.shape)}")
-    unknown = [path for path in held if path not in parameters and path not in graph.left_out]
+    known = graph.parameters.keys() | graph.left_out
+    unknown = [path for path in held if path not in known]
     complaints = [
         *_complaint("missing", [_with_hint(path, unknown) for path in missing]),
         *_complaint("of another shape", other),

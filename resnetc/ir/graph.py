@@ -333,7 +333,7 @@ class GraphEditor:
             inputs=inputs,
             parameters=node.parameters if parameters is None else parameters,
         )
-        made = replace(made, type=made.op.result(*(self._nodes[i].type for i in inputs)))
+        made = replace(made, type=self._result(made.op, inputs, node.type))
         plain = tuple(self._value[operand] for operand in node.inputs)
         self.changed = self.changed or made != replace(node, inputs=plain)
         return self._put(node, made)

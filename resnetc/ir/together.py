@@ -15,7 +15,6 @@ from resnetc.ir.parameters import (
     NormShift,
     Parameter,
     ScaledRows,
-    Stored,
     Value,
     norm_scale,
     norm_shift,
@@ -104,11 +103,7 @@ class _Norms:
         self._take_apart(alike, betas, norm_shift(_joined(betas), _joined(means), scales, bias))
 
     def _read(self, values: Iterable[Value]) -> list[np.ndarray]:
-        weights = self._weights
-        return [
-            weights[value.path] if type(value) is Stored else value.evaluate(weights)
-            for value in values
-        ]
+        return [value.evaluate(self._weights) for value in values]
 
     def _take_apart(
         self, values: Iterable[int], like: Iterable[np.ndarray], joined: np.ndarray
