@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 import torch.nn.functional as F
+from small_graphs import some_weights
 
 from resnetc.ir import Graph, Node
 from resnetc.ops import Role
@@ -146,3 +147,16 @@ def seeded_inputs(graph: Graph, batch: int = 2, seed: int = 1) -> dict[str, np.n
         node.name: rng.normal(size=(batch, *node.type.shape)).astype(np.float32)
         for node in graph.inputs
     }
+
+
+_ROUNDING = 3e-5
+"""Folded weights are rounded to float32 once; the random graphs are at most ten layers deep."""
+
+
+def assert_same_meaning(before: Graph, after: Graph) -> None:
+    """Both graphs compute the same, in float64, on seeded weights and inputs."""
+    weights, inputs = some_weights(before), seeded_inputs(before)
+    expected, found = evaluate(before, weights, inputs), evaluate(after, weights, inputs)
+    assert expected.keys() == found.keys()
+    for name, array in expected.items():
+        np.testing.assert_allclose(found[name], array, rtol=1e-6, atol=_ROUNDING)

@@ -149,6 +149,11 @@ def _conv_norm(
     return b.add(BatchNorm, norm, y)
 
 
+def one_conv() -> Graph:
+    b = Builder()
+    return b.graph(out=b.add(Conv2d, "conv", b.input(2, 4, 4), kernel=(3, 3), out=3))
+
+
 def cifar_resnet(depth: int, *, classes: int = 10, side: int = 32, base: int = 16) -> Graph:
     """The paper's 6n+2 network with option A."""
     b = Builder(f"resnet{depth}")

@@ -9,12 +9,13 @@ import sys
 from pathlib import Path
 
 import fuzz
+import fuzz_inputs
 import pytest
 
 
 @pytest.fixture(scope="module")
-def corpus() -> fuzz.Corpus:
-    return fuzz.Corpus()
+def corpus() -> fuzz_inputs.Corpus:
+    return fuzz_inputs.Corpus()
 
 
 @pytest.mark.slow
@@ -31,13 +32,13 @@ def test_a_minute_of_fuzzing(seed: str, tmp_path: Path) -> None:
     assert tally["peak memory, bytes"] < fuzz.MAX_MEMORY
 
 
-def test_what_takes_too_long_is_a_failure(corpus: fuzz.Corpus, tmp_path: Path) -> None:
+def test_what_takes_too_long_is_a_failure(corpus: fuzz_inputs.Corpus, tmp_path: Path) -> None:
     tally = fuzz.fuzz(1, 60, 0, tmp_path, corpus, slow=0.0)
     assert len(tally.failures) == 1
     assert " took " in tally.failures[0]
 
 
-def test_inputs_reach_every_layer(corpus: fuzz.Corpus, tmp_path: Path) -> None:
+def test_inputs_reach_every_layer(corpus: fuzz_inputs.Corpus, tmp_path: Path) -> None:
     """Some inputs compile, and the mistakes are not all of syntax."""
     tally = fuzz.fuzz(300, 60, 3, tmp_path, corpus)
     assert tally.networks > 0
@@ -45,7 +46,7 @@ def test_inputs_reach_every_layer(corpus: fuzz.Corpus, tmp_path: Path) -> None:
 
 
 def test_what_gets_past_is_reported_and_kept(
-    corpus: fuzz.Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    corpus: fuzz_inputs.Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def crash(*_: object) -> None:
         raise ZeroDivisionError("oops")
@@ -57,8 +58,8 @@ def test_what_gets_past_is_reported_and_kept(
     assert len(list(tmp_path.glob("*.rnet"))) == 3
 
 
-def test_inputs_depend_on_the_seed_alone(corpus: fuzz.Corpus) -> None:
-    for make in fuzz.KINDS.values():
+def test_inputs_depend_on_the_seed_alone(corpus: fuzz_inputs.Corpus) -> None:
+    for make in fuzz_inputs.KINDS.values():
         one, same, other = (
             [make(corpus, rng) for _ in range(5)]
             for rng in (random.Random(1), random.Random(1), random.Random(2))

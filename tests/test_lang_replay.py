@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import fuzz
+import fuzz_inputs
 import pytest
 
 from resnetc import load
@@ -151,15 +151,15 @@ def test_files(name: str, alike: Callable[[str], Any]) -> None:
 
 
 def test_the_zoo(alike: Callable[[str], Any]) -> None:
-    corpus, rng = fuzz.Corpus(), random.Random(0)
+    corpus, rng = fuzz_inputs.Corpus(), random.Random(0)
     for _ in range(12):
         alike(corpus.excerpt(rng))
 
 
 def test_spoiled_networks(alike: Callable[[str | bytes], Any]) -> None:
-    corpus, rng = fuzz.Corpus(), random.Random(1)
+    corpus, rng = fuzz_inputs.Corpus(), random.Random(1)
     for _ in range(30):
-        alike(fuzz.exchanged(corpus, rng))
+        alike(fuzz_inputs.exchanged(corpus, rng))
 
 
 def test_most_of_a_deep_network_is_copied(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import tensorrt_rtx
+from op_cases import CASES
 from small_graphs import cifar_resnet, imagenet_resnet, some_weights
-from test_onnx_ops import CASES
 
 from resnetc.backends.random_weights import random_weights
 from resnetc.backends.tensorrt import TensorRtOptions, build_engine

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from test_onnx_ops import CASES
+from op_cases import CASES
 from torch_reference import assert_close as close
 from torch_reference import assert_same_training, interpret, random_state, seeded_inputs
 
