@@ -10,7 +10,7 @@ import lark
 from resnetc.diagnostics import Diagnostic, Help, Label, Source, Span, suggest
 from resnetc.lang.braces import left_open, never_closed, never_opened
 from resnetc.lang.scan import CLOSERS, indent, spans, starts_line, unclosed
-from resnetc.lang.syntax_place import DECLARATIONS, OPERATORS, Place
+from resnetc.lang.syntax_place import DECLARATIONS, OPERATORS, SECTIONS, Place
 from resnetc.lang.unfinished import (
     broken_off,
     missing_bar,
@@ -225,6 +225,22 @@ def _assignment(place: Place) -> Diagnostic | None:
     return Diagnostic("E0100", "`=` cannot stand here", Label(place.here), help=advice)
 
 
+def _setting(place: Place) -> Diagnostic | None:
+    """`deploy d(net) {`, and `precision.layers = "int8"` in a body."""
+    before, here = place.before, place.here
+    if place.accepts != {"EQUAL", "LBRACE"} or here.text not in ("(", "."):
+        return None
+    if here.text == ".":
+        advice = f"a section inside stands with its braces: `{before[-1].text} {{ ... }}`"
+    elif len(before) > 1 and before[-2].text in SECTIONS:
+        advice = (
+            f"`{before[-2].text}` takes no parameters: what it is about is a setting in its body"
+        )
+    else:
+        return None
+    return Diagnostic("E0100", f"`{here.text}` cannot stand here", Label(here), help=Help(advice))
+
+
 def _calculation(place: Place) -> Diagnostic | None:
     """`relu * 2 ** n`, `=> n + 1`: positions that take one value."""
     if place.error.token.type not in ("PLUS", "MINUS", "STAR", "DIV", "MOD", "POW"):
@@ -257,6 +273,7 @@ _KINDS: tuple[Callable[[Place], Diagnostic | None], ...] = (
     _import,
     _reserved,
     _assignment,
+    _setting,
     _calculation,
     _anything,
 )

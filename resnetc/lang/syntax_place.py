@@ -22,6 +22,8 @@ DECLARATIONS = (
     "experiment",
     "deploy",
 )
+SECTIONS = ("recipe", "experiment", "deploy")
+"""Declarations that hold settings."""
 OPERAND = frozenset({"NAME", "INT"})
 """Terminals that any expression may begin with."""
 _EXPECTED = {
