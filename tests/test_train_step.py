@@ -307,6 +307,35 @@ def test_a_block_is_compiled_once_however_often_it_stands_there(
     assert compiled.state_dict().keys() == plain.state_dict().keys()
 
 
+@pytest.mark.slow
+@NON_LEAVES
+def test_compiled_code_keeps_no_masks_on_the_cpu(deep: Network) -> None:
+    """They took as long to write and read as all else in a block."""
+    from resnetc.train.compiling import compile_blocks
+
+    torch._dynamo.reset()
+    plain, compiled = build_module(deep.graph, seed=0), build_module(deep.graph, seed=0)
+    said: list[str] = []
+    compile_blocks(compiled, said.append)
+    image = torch.randn(2, 1, 8, 8)
+    kept: set[torch.dtype] = set()
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept.add(tensor.dtype)
+        return tensor
+
+    for _ in range(2):  # what is kept is told by code that has been compiled
+        kept.clear()
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            compiled.train()(image).square().mean().backward()
+        plain.train()(image).square().mean().backward()
+    assert kept == {torch.float32}
+    assert said == []
+    for (name, ours), theirs in zip(compiled.named_parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, msg=name, rtol=1e-3, atol=1e-4)
+    torch._dynamo.reset()
+
+
 @NON_LEAVES
 def test_what_cannot_be_compiled_runs_as_it_is(deep: Network) -> None:
     from resnetc.train.compiling import compile_blocks

@@ -9,14 +9,17 @@ agree in these are one piece of compiled code; what stands between the blocks is
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from types import MethodType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import fx, nn
 from torch._dynamo import config as dynamo_config
 from torch._dynamo.exc import TorchDynamoException
+from torch._functorch.partitioners import default_partition
+from torch._inductor.custom_graph_pass import CustomPartitionerFn
 
 from resnetc.backends.torch import is_emitted
 
@@ -34,9 +37,11 @@ def compile_blocks(
     units: defaultdict[type[nn.Module], list[nn.Module]] = defaultdict(list)
     for unit in repeated_blocks(module):
         units[type(unit)].append(unit)
-    attempt = _Attempt(say)
+    on_cpu = all(parameter.device.type == "cpu" for parameter in module.parameters())
+    options = {"custom_partitioner_fn": _AsEager()} if on_cpu and backend == "inductor" else None
+    attempt = _Attempt(say, backend, options)
     for kind, alike in units.items():
-        forward = attempt.at(kind.forward, backend)
+        forward = attempt.at(kind.forward)
         for unit in alike:
             unit.forward = MethodType(forward, unit)
     # Each width and stride of a block is code of its own; by default torch gives up at the ninth.
@@ -57,16 +62,37 @@ def repeated_blocks(module: nn.Module) -> Iterator[nn.Module]:
             ahead = [*part.children(), *ahead]
 
 
+class _AsEager(CustomPartitionerFn):
+    """Keeps for the backward pass what PyTorch keeps that does not compile.
+
+    The compiler's own choice keeps a mask of a block's last ReLU, being smaller, in the place of
+    the output, which the next block keeps anyway. On a CPU, writing and reading masks took as long
+    as everything else in a block of ResNet-20.
+    """
+
+    def __call__(
+        self, gm: fx.GraphModule, joint_inputs: Sequence[object], **facts: Any
+    ) -> tuple[fx.GraphModule, fx.GraphModule]:
+        facts.pop("compiler", None)
+        return default_partition(gm, joint_inputs, **facts)
+
+    def uuid(self) -> str:
+        return "resnetc: as eager"
+
+
 class _Attempt:
     """Compiled code for as long as compiling works."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, say: Callable[[str], None], backend: Backend, options: dict[str, Any] | None
+    ) -> None:
         self._say = say
+        self._compile = partial(torch.compile, dynamic=False, backend=backend, options=options)
         self._works = True
 
-    def at(self, plain: Callable[..., Any], backend: Backend) -> Callable[..., Any]:
+    def at(self, plain: Callable[..., Any]) -> Callable[..., Any]:
         """A `forward` by compiled code of a plain one."""
-        compiled = torch.compile(plain, dynamic=False, backend=backend)
+        compiled = self._compile(plain)
 
         def forward(block: nn.Module, *given: Any) -> Any:
             if block.training and self._works:
