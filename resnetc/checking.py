@@ -18,6 +18,7 @@ from resnetc.definitions import (
 )
 from resnetc.diagnostics import CompileError, Diagnostic, Help, Label, Source
 from resnetc.ir import Graph
+from resnetc.lang import syntax as s
 from resnetc.lang.budget import MORE, SPENT, file_steps
 from resnetc.lang.check import check_module
 from resnetc.lang.doubts import doubts
@@ -26,8 +27,8 @@ from resnetc.lang.evaluate import Evaluator
 from resnetc.lang.modules import Definition, Program, load_program, read_source
 from resnetc.lang.observe import Observer
 from resnetc.lang.sections import Sections, names_of, read_sections
-from resnetc.lang.unused import allowed, unused
-from resnetc.lang.variants import needs
+from resnetc.lang.unused import allowed, names_read, unused
+from resnetc.lang.variants import needs, unfinished
 from resnetc.lower import lower
 from resnetc.zoo import find
 
@@ -91,8 +92,11 @@ def check_program(
         name, evaluate = definition.decl.name, Evaluator()
         try:
             derived = derived_network(evaluate, definition, template_fits=True)
-            if needs(derived):
-                templates.append(name)
+            if missing := needs(derived):
+                if isinstance(definition.decl, s.Variant) and name not in names_read(program.entry):
+                    findings.append(unfinished(derived, missing).diagnostic)
+                else:
+                    templates.append(name)
                 continue
             checked = Elaborator(derived, evaluate, watch(name) if watch else None).run()
             networks[name], meta[name] = lower(checked), checked.meta

@@ -87,10 +87,13 @@ def _edition(module: Module) -> Iterator[Diagnostic]:
 # --------------------------------------------------------------------------------------- the names
 
 
+def names_read(module: Module) -> set[str]:
+    """Names that some declaration of a file reads."""
+    return set().union(*map(_read, module.file.decls))
+
+
 def _imports(module: Module) -> Iterator[Diagnostic]:
-    read = set()
-    for decl in module.file.decls:
-        read |= _read(decl)
+    read = names_read(module)
     for use in module.file.uses:
         for name in use.names:
             if name.alias not in read and name.alias not in module.broken:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from resnetc.diagnostics import Help, Span
+from resnetc.diagnostics import Label, Span
 from resnetc.lang import syntax as s
-from resnetc.lang.bind import signature, unknown_parameter
+from resnetc.lang.bind import unknown_parameter
 from resnetc.lang.budget import room
 from resnetc.lang.convert import checked
 from resnetc.lang.evaluate import Env, Evaluator
@@ -107,8 +107,21 @@ def require_bound(derived: Derived) -> None:
     """Raise Mistake when the network is a template with parameters still open."""
     missing = needs(derived)
     if missing:
-        decl = derived.template.decl
-        assert isinstance(decl, s.Network)
-        message = f"`{derived.name}` needs {' and '.join(f'`{name}`' for name in missing)}"
-        advice = Help(f"bind it: --set {missing[0]}=..., or derive a network from the template")
-        raise Mistake("E0204", message, derived.span, signature(decl), help=advice)
+        advice = f"bind it: --set {missing[0]}=..., or derive a network from the template"
+        raise left_open(derived, missing, advice)
+
+
+def left_open(derived: Derived, missing: list[str], advice: str) -> Mistake:
+    """The mistake of a network whose parameters of these names have no value."""
+    message = f"`{derived.name}` needs {' and '.join(f'`{name}`' for name in missing)}"
+    open_ = (param for param in derived.params if param.name in missing)
+    declared = tuple(Label(param.span, "it has no default") for param in open_)
+    return Mistake("E0204", message, derived.span, secondary=declared, help=advice)
+
+
+def unfinished(derived: Derived, missing: list[str]) -> Mistake:
+    """The mistake of a derivation that leaves parameters open though nothing is derived from it."""
+    more = ", ".join(f"{name}=..." for name in missing)
+    call = " ".join(derived.span.text.split())
+    bound = f"{call[:-1]}, {more})" if call.endswith(")") else f"{call}({more})"
+    return left_open(derived, missing, f"bind it: `{bound}`")
