@@ -27,7 +27,7 @@ from resnetc.recipes import (
 from resnetc.recipes import (
     Step as Drops,
 )
-from resnetc.train import TrainOptions, train, trainer
+from resnetc.train import TrainOptions, optimizer, train, trainer
 from resnetc.train.draws import Order
 from resnetc.train.evaluation import Mode
 from resnetc.train.feed import Workers, batches, view
@@ -35,6 +35,12 @@ from resnetc.train.graphs import RecordedStep, obstacle
 from resnetc.train.processes import World
 from resnetc.train.state import State
 from resnetc.train.step import Step
+
+
+@pytest.fixture(autouse=True)
+def _updates_as_on_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plain steps update by the operations of recorded ones, as they do on a device."""
+    monkeypatch.setattr(optimizer, "_waits_for_memory", lambda device: False)
 
 
 @pytest.fixture

@@ -26,11 +26,8 @@ from resnetc.recipes import (
     default_recipe,
     he2015_cifar,
 )
-from resnetc.train.optimizer import (
-    CaffeSGD,
-    make_optimizer,
-    set_lr,
-)
+from resnetc.train import optimizer as optimizing
+from resnetc.train.optimizer import CaffeSGD, make_optimizer, set_lr
 from resnetc.train.options import TrainOptions
 from resnetc.train.plan import choose_recipe, make_plan
 from resnetc.train.schedule import Schedule
@@ -164,6 +161,31 @@ def test_the_forms_agree_until_the_rate_changes() -> None:
             p.grad = p.detach() * 2 - 1
             optimizer.step()
     assert abs(ours.item() - theirs.item()) > 1e-3
+
+
+@pytest.mark.parametrize("momentum", [0.9, 0.0])
+@pytest.mark.parametrize("decay", [0.01, 0.0])
+def test_one_pass_is_the_step_of_a_device(
+    momentum: float, decay: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rates that change, stand at 0 and come back; a filter that lies channels last; a vector."""
+    generator = torch.Generator().manual_seed(0)
+    filters = torch.randn(5, 3, 3, 3, generator=generator, dtype=torch.float64)
+    start = filters.to(memory_format=torch.channels_last), torch.ones(7, dtype=torch.float64)
+    pair = [[nn.Parameter(each.clone()) for each in start] for _ in range(2)]
+    makers = [CaffeSGD(each, lr=0.1, momentum=momentum, weight_decay=decay) for each in pair]
+    for rate in (0.1, 0.1, 0.01, 0.0, 0.02):
+        gradients = [
+            torch.randn(each.shape, generator=generator, dtype=torch.float64) for each in start
+        ]
+        for one_pass, parameters, maker in zip((True, False), pair, makers, strict=True):
+            monkeypatch.setattr(optimizing, "_waits_for_memory", lambda device, it=one_pass: it)
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                parameter.grad = torch.empty_like(parameter).copy_(gradient)
+            set_lr(maker, rate)
+            maker.step()
+        for ours, theirs in zip(*pair, strict=True):
+            assert torch.allclose(ours, theirs, rtol=0, atol=1e-14), rate
 
 
 @pytest.fixture
