@@ -18,8 +18,9 @@ of neighbours in time. Each call is `--repeats` steps of SGD with momentum.
 Each layout is measured for itself. Channels last, as `resnetc train` has it, the bare loop over the
 first peer takes part "contiguous", too, which is what nobody chose: `speed_over_plain_loop` is over
 that. On the CPU a pass of its own tells how much of our step lies outside forward, loss, backward
-and update, and each peak of memory is that of a process of its own. A network that is not asked for
-keeps the figures of its last run.
+and update, and each peak of memory is that of a process of its own. `seconds_until_ready` is from
+nothing to the end of a first call, in which compilers compile; their caches are off. A network that
+is not asked for keeps the figures of its last run.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import argparse
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
@@ -91,11 +93,15 @@ def baseline_of(setting: Setting) -> str:
 
 def measure(setting: Setting, rounds: int, repeats: int, *, compiled: bool) -> dict[str, Any]:
     """All contestants of a network: seconds a step, images a second, and how they compare."""
+    # A compiler's cache would give one contestant what it made for another, or in another run.
+    torch.compiler.config.force_disable_caches = True
     makers = contestants(setting, compiled=compiled)
-    works, peaks = {}, {}
+    works, peaks, ready = {}, {}, {}
     for name, make in makers.items():
-        before = allocated(setting)
+        before, began = allocated(setting), time.perf_counter()
         works[name] = many(make(), repeats, setting)
+        works[name]()
+        ready[name] = round(time.perf_counter() - began, 3)
         peaks[name] = peak(works[name], setting, before)
         print(f"{setting.network}: {name} is ready", file=sys.stderr)
     times = harness.interleave(works, rounds)
@@ -107,6 +113,7 @@ def measure(setting: Setting, rounds: int, repeats: int, *, compiled: bool) -> d
             "images_per_second": round(setting.batch / median(seconds), 1),
             "speed_over_baseline": harness.ratio(times[baseline], seconds),
             "peak_bytes": peaks[name],
+            "seconds_until_ready": ready[name],
         }
         for name, seconds in times.items()
     }
@@ -171,7 +178,6 @@ def allocated(setting: Setting) -> int:
 def peak(work: Work, setting: Setting, before: int) -> int | None:
     """Most bytes of a CUDA device in use during steps, above `before`: weights, images and what a
     graph keeps included. Of a CPU, a process of its own tells."""
-    work()
     if setting.where.type != "cuda":
         return None
     torch.cuda.reset_peak_memory_stats(setting.where)
