@@ -19,7 +19,9 @@ from resnetc.diagnostics import MissingError, RunError, UsageError
 from resnetc.driver import Network, load
 from resnetc.train import EvaluateOptions, Evaluation, TrainOptions, evaluate, train
 from resnetc.train.evaluation import Mode
+from resnetc.train.job import prepare
 from resnetc.train.metrics import read as read_metrics
+from resnetc.train.processes import World
 
 PNG = b"\x89PNG\r\n"
 
@@ -275,6 +277,25 @@ def test_weights_lie_as_the_images_do(net: Network, tmp_path: Path) -> None:
         convs = [p for p in mode.placed(load("resnet20").to_torch()).parameters() if p.ndim == 4]
         images = mode.laid_out(torch.rand(2, 3, 4, 4))
         assert all(tensor.is_contiguous(memory_format=layout) for tensor in (*convs, images))
+
+
+@pytest.mark.parametrize(
+    ("width", "kernel", "lies"), [(4, "1x1", False), (8, "1x1", True), (4, "3x3", True)]
+)
+def test_images_lie_contiguous_where_a_kernel_of_pytorch_overruns(
+    width: int, kernel: str, lies: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "narrow.rnet"
+    path.write_text(
+        f"rnet 1\nnetwork n {{ input 1x8x8  a: conv(3x3, {width})  b: conv({kernel}, 8, stride=2)  "
+        "gap -> flatten -> fc: linear(10) }"
+    )
+    options = replace(QUICK, out=tmp_path / "run", recipe="digits")
+    job = prepare(load(path), options, World(), torch.device("cpu"))
+    assert job.mode.channels_last == lies
+    assert any("kernel for b overruns" in note for note in job.notes) != lies
+    asked = replace(options, channels_last=False)
+    assert not prepare(load(path), asked, World(), torch.device("cpu")).notes
 
 
 @pytest.mark.parametrize(

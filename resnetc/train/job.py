@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from resnetc.diagnostics import MissingError, UsageError
+from resnetc.ir import Graph
+from resnetc.ops import Conv2d
 from resnetc.recipes import DataSet, Recipe
 from resnetc.train.datasets import ImageData, Images, Wanted, open_data, split_reference
 from resnetc.train.draws import SPLIT, permutation
@@ -50,6 +52,8 @@ class Job:
     origin: str
     reference: str
     memory: MemoryPlan | None = None
+    spoiled: str | None = None
+    """The layer for whose sake images do not lie channels last."""
 
     @property
     def judged_at_once(self) -> int:
@@ -81,7 +85,13 @@ class Job:
     @property
     def notes(self) -> tuple[str, ...]:
         """What was chosen or changed and why, in sentences."""
-        return (*self.plan.notes, *(self.memory.notes if self.memory else ()))
+        said = list(self.plan.notes)
+        if self.spoiled is not None:
+            said.append(
+                f"images lie contiguous: channels last, PyTorch's kernel for {self.spoiled} "
+                "overruns an array"
+            )
+        return (*said, *(self.memory.notes if self.memory else ()))
 
 
 def prepare(
@@ -114,6 +124,7 @@ def prepare(
     workers = Workers(_worker_count(options, world), pinned=device.type == "cuda")
     evaluate = plan.recipe.evaluate
     statistics = kept or shared_statistics(train, wanted, plan.recipe, workers, world)
+    spoiled = spoiled_by_channels_last(net.graph) if device.type == "cpu" else None
     tested = view(data.test, wanted, evaluate, statistics).on(device)
     return Job(
         net=net,
@@ -124,12 +135,25 @@ def prepare(
         test=tested,
         kind=kind,
         statistics=statistics,
-        mode=Mode(device, plan.recipe.precision, options.channels_last),
+        mode=Mode(device, plan.recipe.precision, options.channels_last and spoiled is None),
         workers=workers,
         origin=origin,
         reference=reference,
         memory=memory,
+        spoiled=spoiled if options.channels_last else None,
     )
+
+
+def spoiled_by_channels_last(graph: Graph) -> str | None:
+    """A layer in whose backward pass PyTorch overruns an array on a CPU, if images lie channels
+    last: oneDNN's for the weight of a strided 1x1 convolution of fewer than eight channels, where
+    there is no AVX-512 (oneDNN 3.12, PyTorch 2.14)."""
+    for node in graph:
+        if isinstance(node.op, Conv2d):
+            strided_1x1 = node.op.kernel == (1, 1) and node.op.stride != (1, 1)
+            if strided_1x1 and node.op.in_channels < 8:
+                return node.name
+    return None
 
 
 def require_sizes(net: Network, plan: Plan, wanted: tuple[int, ...]) -> None:
