@@ -16,8 +16,8 @@ from resnetc.backends.weights import fit_weights, read_weights
 from resnetc.cli.main import run
 from resnetc.driver import Network, load
 from resnetc.ir.parameters import Selection
-from resnetc.passes import ENCODINGS, Plan, Range, lower_for_inference
-from resnetc.quantization import calibrate
+from resnetc.passes import ENCODINGS, Plan, Range, find_encoding, lower_for_inference
+from resnetc.quantization import calibrate, running
 from resnetc.quantization.running import labels, logits
 from resnetc.quantization.unfold import can_unfold, unfold
 from resnetc.sections import Entropy, MinMax, Percentile
@@ -228,10 +228,24 @@ def test_fine_tuning_mends_what_bad_ranges_cost(trained: Path) -> None:
     assert all(np.array_equal(tuned[path], again[path]) for path in tuned)
 
 
+@pytest.mark.parametrize(("layers", "bits", "saturate", "optimize"), [
+    ("int8", 8, True, False), ("int8", 7, True, True), ("int8", 8, False, True),
+    ("fp32", 8, True, True), ("fp8", 8, False, False),
+])  # fmt: skip
+def test_weights_are_judged_by_what_they_mean(
+    layers: str, bits: int, saturate: bool, optimize: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not by sums that saturate on this processor alone."""
+    monkeypatch.setattr(running, "sums_saturate", lambda: saturate)
+    plan = Plan(layers, encoding=find_encoding(layers, "ort", bits))
+    assert running._computes_otherwise(plan) != optimize
+
+
 def test_fine_tuned_weights_are_written_and_exported(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert export(trained, tmp_path, "--precision", "int8", "--fine-tune", "3") == 0
+    asked = "--precision", "int8", "--weight-bits", "8", "--fine-tune", "3"
+    assert export(trained, tmp_path, *asked) == 0
     assert "fine-tuned over 3 iterations" in capsys.readouterr().err
     tuned = read_weights(tmp_path / "tiny.tuned.safetensors")
     original = read_weights(trained / "run")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import platform
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -22,7 +24,7 @@ from resnetc.ir import Graph
 from resnetc.ir.parameters import Stored
 from resnetc.ir.quantized import BiasScales, Dequantized, Levels, Scales
 from resnetc.ops import Add, Conv2d, Linear, Quantize
-from resnetc.passes import ENCODINGS, Plan, Range, lower_for_inference, place
+from resnetc.passes import ENCODINGS, Plan, Range, find_encoding, lower_for_inference, place
 from resnetc.shapes import DType
 
 RESNETS = {"resnet18": (8, 21), "resnet50": (16, 54), "resnet110": (54, 112)}
@@ -229,6 +231,45 @@ def _optimized(model: bytes) -> Counter[str]:
 
 
 # ----------------------------------------------------------------------------- scales and levels
+
+
+@pytest.mark.parametrize(
+    ("architecture", "flags", "bits"),
+    [
+        ("x86_64", "flags\t\t: fpu avx2", 7),
+        ("AMD64", "", 7),
+        ("x86_64", "flags : avx2 avx512f avx512_vnni", 8),
+        ("x86_64", "flags : avx2 avx_vnni", 8),
+        ("aarch64", "Features : asimd", 8),
+    ],
+)
+def test_weights_have_the_bits_that_suit_the_processor(
+    architecture: str, flags: str, bits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: architecture)
+    monkeypatch.setattr(Path, "read_text", lambda path: f"{flags}\n\nprocessor : 1")
+    assert find_encoding("int8", "ort").weight_bits == bits
+    assert find_encoding("int8", "ort", 15 - bits).weight_bits == 15 - bits
+    for target, layers in (("tensorrt", "int8"), ("ort", "fp8")):
+        assert find_encoding(layers, target).weight_bits == 8
+
+
+def test_sums_of_two_products_fit_16_bits_with_seven() -> None:
+    """What processors without VNNI add up before they widen."""
+    for bits, fits in ((7, True), (8, False)):
+        assert (2 * 255 * find_encoding("int8", "ort", bits).weight_levels < 2**15) == fits
+    graph = small_resnet()
+    weights = some_weights(graph)
+    ranges = true_ranges(graph, weights, seeded_inputs(graph))
+    plan = Plan("int8", encoding=find_encoding("int8", "ort", 7), ranges=ranges)
+    lowered = lower_for_inference(graph, plan=plan).graph
+    values = [parameter.value for parameter in lowered.parameters.values()]
+    stored = [v.levels.evaluate(weights) for v in values if isinstance(v, Dequantized)]
+    narrow = [levels for levels in stored if levels.dtype == np.int8]
+    assert len(narrow) == 10
+    assert {int(np.abs(levels).max()) for levels in narrow} == {64}
+    assert "with weights of seven bits" in plan.summary(lowered)
+    assert plan.report(lowered)["encoding"]["weight_bits"] == 7
 
 
 @given(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6), st.sampled_from(sorted(ENCODINGS)))

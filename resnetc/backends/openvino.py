@@ -8,7 +8,7 @@ from typing import Any
 
 from resnetc.diagnostics import MissingError, RunError
 
-_INFERENCE = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
+INFERENCE = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
 """What OpenVINO may round arithmetic to, by a file's precision; in eight bits what is not
 quantized stays as it is."""
 
@@ -41,7 +41,7 @@ def compile_model(
     """A model ready to run on the CPU, that computes in this precision and no lower one."""
     options: dict[str, Any] = {
         "PERFORMANCE_HINT": hint,
-        "INFERENCE_PRECISION_HINT": _INFERENCE.get(precision, "f32"),
+        "INFERENCE_PRECISION_HINT": INFERENCE.get(precision, "f32"),
     }
     if threads is not None:
         options["INFERENCE_NUM_THREADS"] = threads

@@ -7,11 +7,9 @@ import platform
 import subprocess
 from collections.abc import Iterable
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
-_TELLING_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd")
-"""Instruction sets that decide which kernels a framework picks."""
+from resnetc.processor import facts, instruction_sets
 
 
 def cores() -> int:
@@ -23,13 +21,11 @@ def cores() -> int:
 
 def machine() -> dict[str, Any]:
     """The machine, as far as it explains a timing."""
-    facts = _cpuinfo()
-    flags = facts.get("flags", facts.get("Features", "")).split()
     return {
-        "cpu": facts.get("model name") or platform.processor() or platform.machine(),
+        "cpu": facts().get("model name") or platform.processor() or platform.machine(),
         "architecture": platform.machine(),
         "cores": cores(),
-        "instruction_sets": [flag for flag in _TELLING_FLAGS if flag in flags],
+        "instruction_sets": instruction_sets(),
         "memory_gib": _memory_gib(),
         "system": platform.system(),
         "python": platform.python_version(),
@@ -69,16 +65,6 @@ def gpus() -> list[dict[str, str]]:
         return []
     rows = [line.split(", ") for line in told.stdout.splitlines()]
     return [dict(zip(asked, row, strict=False)) for row in rows]
-
-
-def _cpuinfo() -> dict[str, str]:
-    """The first processor's lines in /proc/cpuinfo; empty where there is none."""
-    try:
-        first = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
-    except OSError:
-        return {}
-    pairs = (line.partition(":") for line in first.splitlines())
-    return {key.strip(): value.strip() for key, _, value in pairs}
 
 
 def _memory_gib() -> float | None:

@@ -20,7 +20,12 @@ class OpenVino:
 
     def __init__(self, job: Job) -> None:
         from resnetc.backends.onnx import OnnxOptions, model_bytes
-        from resnetc.backends.openvino import compile_model, import_openvino, read_model
+        from resnetc.backends.openvino import (
+            INFERENCE,
+            compile_model,
+            import_openvino,
+            read_model,
+        )
 
         openvino = import_openvino()
         if job.device != "cpu":
@@ -29,6 +34,11 @@ class OpenVino:
         options = OnnxOptions(batch=job.batch, precision=job.precision)
         model = read_model(model_bytes(graph, load_weights(job, graph), options), "the model")
         compiled = compile_model(model, job.precision, threads=job.threads)
+        computes_in = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+        if computes_in != INFERENCE[job.precision]:
+            raise RunError(
+                f"openvino computes in {computes_in} on this processor, not in {job.precision}"
+            )
         self._request = compiled.create_infer_request()
         self._image = draw_input(job, graph)  # the tensor is only a view of it
         tensor = openvino.Tensor(self._image, shared_memory=True)
@@ -37,7 +47,7 @@ class OpenVino:
         self.facts: dict[str, Any] = {
             "runtime": f"openvino {openvino.__version__.partition('-')[0]}",
             "device": job.device,
-            "computes_in": compiled.get_property("INFERENCE_PRECISION_HINT").to_string(),
+            "computes_in": computes_in,
             "layout": "chosen by OpenVINO",
             "threads": compiled.get_property("INFERENCE_NUM_THREADS"),
             "tf32": False,

@@ -84,6 +84,12 @@ def precision_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "default) or for TensorRT.",
         ),
         click.option(
+            "--weight-bits",
+            type=click.IntRange(7, 8),
+            help="Bits of int8 weights for onnxruntime: 7 where the file is for x86 processors "
+            "without VNNI, which add in 16 bits. By default what suits this processor.",
+        ),
+        click.option(
             "--calibrate",
             callback=_calibration,
             metavar="METHOD",
@@ -149,6 +155,7 @@ class PrecisionRequest:
     kept: str
     inputs: str
     encoding: str
+    weight_bits: int | None
     method: Calibration
     data: str | None
     explain: bool
@@ -178,6 +185,7 @@ def take_request(options: dict[str, Any]) -> PrecisionRequest:
         kept=options.pop("kept"),
         inputs=options.pop("inputs"),
         encoding=options.pop("encoding") or "ort",
+        weight_bits=options.pop("weight_bits"),
         method=method if count is None else replace(method, images=count),
         data=options.pop("data"),
         explain=options.pop("explain_precision"),
@@ -274,7 +282,7 @@ def make_plans(
     images = _images(request, net, weights)
     plans = {}
     for target in encodings:
-        encoding = find_encoding(request.layers, target)
+        encoding = find_encoding(request.layers, target, request.weight_bits)
         found = _calibrate(request, net, held, encoding, images, out / _CACHE)
         plans[target] = replace(
             plain, encoding=encoding, ranges=found.ranges, calibration=str(found)

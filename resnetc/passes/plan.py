@@ -106,7 +106,11 @@ class Plan:
         if wide := self.wide(graph):
             said["wide"] = wide
         if self.encoding is not None and self.eight_bits:
-            said["encoding"] = {"name": self.encoding.name, "why": self.encoding.why}
+            said["encoding"] = {
+                "name": self.encoding.name,
+                "weight_bits": self.encoding.weight_bits,
+                "why": self.encoding.why,
+            }
             said["quantized"] = quantized(graph)
         if self.calibration is not None:
             said["calibration"] = self.calibration
@@ -118,8 +122,9 @@ class Plan:
             wide = self.wide(graph)
             return f"{self.layers}, {len(wide)} nodes wider" if wide else self.layers
         counts = quantized(graph)
+        bits = "" if self.encoding.weight_bits == 8 else " with weights of seven bits"
         return (
-            f"{self.layers} in {counts['layers']} layers, encoded for {self.encoding.name}, "
+            f"{self.layers} in {counts['layers']} layers, encoded for {self.encoding.name}{bits}, "
             f"{counts['tensors']} tensors; else {self.kept}"
         )
 

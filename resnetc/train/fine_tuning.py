@@ -22,7 +22,7 @@ from torch.nn.utils import parametrize
 from resnetc.backends.torch import build_module
 from resnetc.diagnostics import RunError
 from resnetc.ir import Graph, Parameter
-from resnetc.ir.quantized import Dequantized
+from resnetc.ir.quantized import Dequantized, Scales
 from resnetc.passes import Plan, lower_for_inference
 from resnetc.quantization.unfold import can_unfold, unfold
 from resnetc.shapes import DType
@@ -96,14 +96,15 @@ def fine_tune(
 class _Rounding(nn.Module):
     """A weight as its eight bits have it, with a scale for each output channel."""
 
-    def __init__(self, dtype: DType) -> None:
+    def __init__(self, dtype: DType, levels: float) -> None:
         super().__init__()
         self._float8 = dtype is DType.F8
+        self._levels = levels
 
     def forward(self, weight: Tensor) -> Tensor:
         held = weight.detach()
         largest = held.flatten(1).abs().amax(1).clamp(min=1e-30)
-        scale = (largest / (448 if self._float8 else 127)).view(-1, *[1] * (held.ndim - 1))
+        scale = (largest / self._levels).view(-1, *[1] * (held.ndim - 1))
         levels = held / scale
         rounded = levels.to(torch.float8_e4m3fn).float() if self._float8 else levels.round()
         return weight + (rounded * scale - held)
@@ -123,8 +124,8 @@ def _module(lowered: Graph, weights: Mapping[str, np.ndarray]) -> nn.Module:
         if held is not None:
             held.requires_grad_(can_unfold(_folded_value(parameter)))
         levels = parameter.value.levels if isinstance(parameter.value, Dequantized) else None
-        if levels is not None and levels.dtype is not DType.I32:
-            rounding = _Rounding(levels.dtype)
+        if levels is not None and isinstance(levels.scales, Scales):
+            rounding = _Rounding(levels.dtype, levels.scales.levels)
             parametrize.register_parametrization(module.get_submodule(owner), name, rounding)
     return module
 
