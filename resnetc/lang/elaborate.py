@@ -14,9 +14,10 @@ from resnetc.diagnostics import CompileError, Diagnostic, Help, Instance, Label,
 from resnetc.lang import syntax as s
 from resnetc.lang.budget import room
 from resnetc.lang.convert import checked
+from resnetc.lang.effects import watch, without_effect
 from resnetc.lang.evaluate import Env, Evaluator
 from resnetc.lang.expectations import Expectation
-from resnetc.lang.mending import as_parameter, begin_with_input, culprit, without_setting
+from resnetc.lang.mending import begin_with_input, culprit
 from resnetc.lang.mistake import Abandon, Mistake, Poisoned
 from resnetc.lang.observe import Observer
 from resnetc.lang.place import Placer
@@ -89,7 +90,9 @@ class Elaborator:
             raise CompileError(self.findings) from None
         if (clash := self.record.clash()) is not None:
             self._report(clash, site)
-        self._check_overrides()
+        if not self.findings:
+            overrides, settings = self._overrides, self._settings
+            self.findings += without_effect(self.derived, self.evaluate, overrides, settings)
         if self.findings:
             raise CompileError(self.findings)
         record = self.record
@@ -116,6 +119,7 @@ class Elaborator:
 
     def _bind_network(self, decl: s.Network, env: Env) -> None:
         """Bind the parameters; one named like an ambient sets that ambient for the body."""
+        self.evaluate.watch = watch(self.derived)
         self.evaluate.bind(decl, self.derived.bound, env, self.derived.span)
         for param in {param.name: param for param in decl.params}.values():
             definition = env.home.names.get(param.name)
@@ -142,26 +146,6 @@ class Elaborator:
             self._statement(output, Env(home), site)
         for fact in self.derived.facts:
             self._statement(fact, fact_env, site)
-
-    def _check_overrides(self) -> None:
-        """An override of an ambient that took no effect is a mistake (law 4)."""
-        if self.findings:
-            return
-        for name, span in self.derived.ambient_spans.items():
-            value = self._overrides[name]
-            if (name, id(value)) in self.evaluate.ambients_read:
-                continue
-            labels: tuple[Label, ...] = ()
-            notes: tuple[str, ...] = (f"nothing in this network uses `{name}`",)
-            advice = without_setting(span)
-            if name in self._settings:
-                setting = self._settings[name]
-                labels = (Label(setting.span, "set here, for all that follows"),)
-                notes = ()
-                advice = as_parameter(self.derived.template, setting)
-            message = f"`with {name} = {show(value)}` would have no effect"
-            mistake = Mistake("E0405", message, span, secondary=labels, notes=notes, help=advice)
-            self.findings.append(mistake.diagnostic)
 
     # ---- statements
 
@@ -231,8 +215,7 @@ class Elaborator:
 
     def _is_inside(self, span: Span) -> bool:
         """Whether a place is in the text of this very network."""
-        own = self.derived.declared
-        return own.source is span.source and own.start <= span.start <= span.end <= own.end
+        return self.derived.declared.holds(span)
 
     def _let(self, let: s.Let, env: Env, site: Site) -> None:
         self.evaluate.let(let, env)
