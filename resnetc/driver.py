@@ -26,8 +26,8 @@ from resnetc.definitions import (
 from resnetc.diagnostics import UsageError
 from resnetc.ir import Graph
 from resnetc.ir.outputs import NoSuchOutputError, with_outputs
+from resnetc.lang.blame import at_home, elaborate
 from resnetc.lang.check import check_module
-from resnetc.lang.elaborate import Elaborator
 from resnetc.lang.evaluate import Evaluator
 from resnetc.lang.modules import load_program, read_source
 from resnetc.lang.origins import TracedElaborator, Tracer
@@ -171,11 +171,11 @@ def load(
     with collecting(findings):
         evaluate = Evaluator()
         derived = derived_network(evaluate, definition, settings)
-        checked = Elaborator(derived, evaluate).run()
+        checked = elaborate(derived, evaluate)
         graph = lower(checked)
-        findings += unmet(graph, checked.expectations)
+        findings += [at_home(claim, derived) for claim in unmet(graph, checked.expectations)]
         findings += wrong_labels(graph, sections, found.network)
-    raise_findings(findings)
+    raise_findings(findings, program.entry.file.source)
     net = Network(
         name=checked.name,
         reference=f"{found.shown}:{found.network or definition.decl.name}",

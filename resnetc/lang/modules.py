@@ -56,6 +56,11 @@ class Module:
         return self.path.resolve().is_relative_to(_prelude_path().parent)
 
     @cached_property
+    def shipped(self) -> bool:
+        """Whether this file comes with the compiler."""
+        return self.path.resolve().is_relative_to(resources.specs().resolve())
+
+    @cached_property
     def neighbours(self) -> tuple[dict[str, list[str]], ...]:
         """What the files around declare: modules by name, those beside this file first."""
         shipped = resources.specs()
