@@ -12,13 +12,14 @@ from typing import Any
 
 from resnetc.diagnostics import CompileError, Diagnostic, Help, Instance, Label, Span, suggest
 from resnetc.lang import syntax as s
-from resnetc.lang.budget import room
+from resnetc.lang.budget import TOO_MUCH, room
 from resnetc.lang.convert import checked
 from resnetc.lang.effects import watch, without_effect
 from resnetc.lang.evaluate import Env, Evaluator
 from resnetc.lang.expectations import Expectation
 from resnetc.lang.mending import begin_with_input, culprit
 from resnetc.lang.mistake import Abandon, Mistake, Poisoned
+from resnetc.lang.multiplied import multiplied
 from resnetc.lang.observe import Observer
 from resnetc.lang.place import Placer
 from resnetc.lang.record import CheckedNetwork, Recorder
@@ -167,7 +168,8 @@ class Elaborator:
             self._by_type[type(statement)](statement, env, site)
         except Abandon as error:
             if not error.located:
-                error.diagnostic, error.located = self._located(error.diagnostic, site), True
+                found = self._multiplied(self._located(error.diagnostic, site))
+                error.diagnostic, error.located = found, True
             raise
         except Mistake as error:
             self._report(error, site)
@@ -176,6 +178,17 @@ class Elaborator:
             self._poison(statement, env, site)
         finally:
             budget.levels -= 1
+
+    def _multiplied(self, found: Diagnostic) -> Diagnostic:
+        """A finding of too much, told of the blocks that come to it in the place of a long path."""
+        if found.code not in TOO_MUCH:
+            return found
+        decl = self.derived.template.decl
+        assert isinstance(decl, s.Network)
+        chain = multiplied(self.derived.name, decl, self._placer.entered)
+        if chain is None:
+            return found
+        return replace(found, notes=(chain, *found.notes), instance=None)
 
     def _poison(self, statement: s.Stmt, env: Env, site: Site) -> None:
         """What the statement would have defined is poison now."""
@@ -245,12 +258,14 @@ class Elaborator:
             self._statements(body, env.child(), site)
 
     def _for(self, statement: s.For, env: Env, site: Site) -> None:
-        for item in self.evaluate.items(statement.iterable, env):
-            inner = env.child()
-            if site.here is not None:
-                inner.names["here"] = site.here
-            self.evaluate.assign(statement.targets, item, inner, statement.iterable.span)
-            self._statements(statement.body, inner, site)
+        items = self.evaluate.items(statement.iterable, env)
+        with self._placer.repeated(len(items)):
+            for item in items:
+                inner = env.child()
+                if site.here is not None:
+                    inner.names["here"] = site.here
+                self.evaluate.assign(statement.targets, item, inner, statement.iterable.span)
+                self._statements(statement.body, inner, site)
 
     def _require(self, statement: s.Require, env: Env, site: Site) -> None:
         if self.evaluate.typed(statement.test, env, bool, "bool"):
