@@ -11,7 +11,7 @@ import click
 
 from resnetc import __version__
 from resnetc.cli.findings import show_findings
-from resnetc.diagnostics import CompileError, ResnetcError
+from resnetc.diagnostics import CompileError, ResnetcError, suggest
 
 VERBS = {
     "check": "resnetc.cli.check:check",
@@ -52,6 +52,14 @@ class _Verbs(click.Group):
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        close = suggest(args[0], VERBS) if args[0] not in VERBS else None
+        if close is not None:
+            ctx.fail(f"There is no command `{args[0]}`; did you mean `{close}`?")
+        return super().resolve_command(ctx, args)
 
 
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
