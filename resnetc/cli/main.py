@@ -11,6 +11,7 @@ import click
 
 from resnetc import __version__
 from resnetc.cli.findings import show_findings
+from resnetc.cli.full_memory import in_plain_words
 from resnetc.diagnostics import CompileError, ResnetcError, suggest
 
 VERBS = {
@@ -101,6 +102,12 @@ def run(arguments: list[str]) -> int:
     except ResnetcError as error:
         _say(f"error: {error}")
         return error.exit_code
+    except (MemoryError, RuntimeError, ValueError) as error:
+        full = in_plain_words(error)
+        if full is None:
+            raise
+        _say(f"error: {full}")
+        return full.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
