@@ -23,7 +23,7 @@ from resnetc.definitions import (
     raise_findings,
     wrong_labels,
 )
-from resnetc.diagnostics import UsageError
+from resnetc.diagnostics import CompileError, UsageError
 from resnetc.ir import Graph
 from resnetc.ir.outputs import NoSuchOutputError, with_outputs
 from resnetc.lang.blame import at_home, elaborate
@@ -216,7 +216,13 @@ def trace(reference: str, settings: Mapping[str, str]) -> tuple[CheckedNetwork, 
     raise_findings([*program.findings, *check_module(program.entry)])
     tracer = Tracer()
     derived = derived_network(tracer, choose(program, found), settings)
-    return TracedElaborator(derived, tracer).run(), tracer
+    try:
+        return TracedElaborator(derived, tracer).run(), tracer
+    except CompileError:
+        elaborate(
+            derived, Evaluator()
+        )  # raises the same mistakes, told of the reference's own file
+        raise
 
 
 def _written(parameters: Mapping[str, object]) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from spec_files import Folder, folder
 
+from resnetc.cli.main import run
 from resnetc.diagnostics import CompileError, Diagnostic
 from resnetc.driver import load
 
@@ -120,3 +121,12 @@ network net(width: int) {
     (found,) = folder.found("use lib { net }\nnetwork m = net(0)\n")
     assert found.code == "E0406"
     assert found.secondary[-1].span.text == "net(0)"
+
+
+def test_explain_tells_mistakes_of_the_checked_file_too(
+    folder: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder.write(LIBRARY, "lib.rnet")
+    path = folder.write(USE + "network m = net(unit, width=0)")
+    assert run(["explain", f"{path}:m"]) == 3
+    assert f"--> {path}:2:29\n" in capsys.readouterr().err
