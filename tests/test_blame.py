@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from lsp_project import POSITIONS, Project
 from spec_files import Folder, folder
 
 from resnetc.cli.main import run
 from resnetc.diagnostics import CompileError, Diagnostic
 from resnetc.driver import load
+from resnetc.lsp.findings import diagnostics
 
 __all__ = ["folder"]
 
@@ -130,3 +134,47 @@ def test_explain_tells_mistakes_of_the_checked_file_too(
     path = folder.write(USE + "network m = net(unit, width=0)")
     assert run(["explain", f"{path}:m"]) == 3
     assert f"--> {path}:2:29\n" in capsys.readouterr().err
+
+
+def test_no_advice_is_to_change_a_shipped_file_behind_an_own_one(folder: Folder) -> None:
+    folder.write("use resnet { resnet50 }\nnetwork base = resnet50", "lib.rnet")
+    text = "use lib { base }\nnetwork m = base with depths = [0, 0, 0, 0]\n"
+    assert [(found.code, found.help) for found in folder.found(text)] == [("E0403", None)] * 3
+
+
+def test_too_many_layers_are_not_the_fault_of_who_gives_the_layer(folder: Folder) -> None:
+    library = "network net(unit: layer) { input 4x8x8  seq { unit * 60_000 } }\n"
+    folder.write(library, "lib.rnet")
+    (found,) = folder.found("use lib { net }\nnetwork m = net(relu)\n")
+    assert found.code == "E0603"
+    assert found.primary.span.source.name == str(folder.path / "lib.rnet")
+    assert found.secondary[-1].span.text == "net(relu)"
+    assert found.help is not None
+    assert "--budget" in found.help.text
+
+
+def test_too_many_repeats_are_the_fault_of_the_number(folder: Folder) -> None:
+    text = "use resnet { resnet, basic }\nnetwork m = resnet(basic, [300_000, 1, 1, 1])\n"
+    (found,) = folder.found(text)
+    assert (found.code, found.primary.span.text) == ("E0601", "[300_000, 1, 1, 1]")
+
+
+def test_advice_on_the_budget_stays(folder: Folder) -> None:
+    text = "use resnet { resnet, basic }\nnetwork m = resnet(basic, [9_000, 1, 1, 1])\n"
+    (found,) = folder.found(text)
+    assert found.code in ("E0601", "E0602", "E0603")
+    assert found.help is not None
+    assert "--budget" in found.help.text
+    spots = [found.primary, *found.secondary]
+    assert str(folder.path / "x.rnet") in [label.span.source.name for label in spots]
+
+
+def test_the_editor_shows_a_mistake_at_the_derivation_that_leads_to_it(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    text = "use resnet { resnet50 }\nnetwork m = resnet50 with depths = [0, 0, 0, 0]\n"
+    shown = diagnostics(project.open(text), POSITIONS)
+    assert {each.code for each in shown} == {"E0403"}
+    for each in shown:
+        assert (each.range.start.line, each.range.start.character) == (1, 12)
+        assert each.related_information is not None
+        assert "in this network" not in [r.message for r in each.related_information]

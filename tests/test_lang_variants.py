@@ -142,8 +142,10 @@ network n(
   two: block(width: int) = basic,
   more: list[block(width: int)] = [],
   act: layer = relu,
+  spare: layer = relu,
 ) {
   input 4x8x8
+  if false { spare }
   a: outer(one)
   if true { b: two(4) } else { b: two(5) }
   act
@@ -166,6 +168,8 @@ network n(
         ("n(basic, act=dropout(p=20%))", []),
         ("n(basic, outer(basic(4)))", ["4"]),
         ("n(basic, outer(unit=basic(groups=4)))", []),
+        # What is inside an argument that counts nowhere is not told too.
+        ("n(basic, spare=outer(unit=basic(groups=4)))", ["unit=basic(groups=4)"]),
     ],
 )
 def test_an_argument_that_every_placement_gives_anew_is_a_mistake(

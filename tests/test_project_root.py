@@ -121,3 +121,9 @@ def _completed(project: Project, text: str) -> list[str]:
     analysis = project.open(text, "nets/n.rnet")
     items = completion.complete(analysis, project.workspace.documents, len(text))
     return [item.label for item in items]
+
+
+def test_the_shipped_files_take_from_each_other_alone(tmp_path: Path) -> None:
+    text = "use cifar_resnet { resnet20 }\nnetwork n = resnet20\n"
+    write(tmp_path, {"x.rnet": text, "resnet.rnet": "block other { relu }\n"})
+    assert found(tmp_path / "x.rnet") == ()

@@ -77,7 +77,7 @@ class _Blaming(TracedElaborator):
         found = super()._located(found, site)
         if _is_own(found.primary.span, self.derived):
             return found
-        if found.code in SPENT or not self._at:
+        if not self._at:
             return at_home(found, self.derived)
         given = self._given(found.primary.span)
         if len(given) == 1:
@@ -130,25 +130,22 @@ def _promoted(found: Diagnostic, given: Label, derived: Derived) -> Diagnostic:
     """The finding told of a value of the checked file."""
     there = replace(found.primary, text=found.primary.text or "used here")
     secondary = (there, *found.secondary)
-    advice = _fitting(found.help, found.primary.span, derived)
-    return replace(found, primary=given, secondary=secondary, help=advice)
+    return replace(found, primary=given, secondary=secondary, help=_fitting(found, derived))
 
 
 def _beside(found: Diagnostic, derived: Derived, labels: Sequence[Label]) -> Diagnostic:
     """The finding with more places."""
-    advice = (
-        found.help if found.code in SPENT else _fitting(found.help, found.primary.span, derived)
-    )
-    return replace(found, secondary=(*found.secondary, *labels), help=advice)
+    return replace(found, secondary=(*found.secondary, *labels), help=_fitting(found, derived))
 
 
-def _fitting(advice: Help | None, at: Span, derived: Derived) -> Help | None:
-    """The advice, unless it is to change a shipped file."""
-    if advice is None:
-        return None
-    sources = {edit.span.source for edit in advice.edits} or {at.source}
+def _fitting(found: Diagnostic, derived: Derived) -> Help | None:
+    """The finding's advice, unless it is to change a shipped file; that on the budget changes
+    none."""
+    if found.help is None or found.code in SPENT:
+        return found.help
+    sources = {edit.span.source for edit in found.help.edits} or {found.primary.span.source}
     shipped = _shipped(derived.home, set())
-    return None if any(source in shipped for source in sources) else advice
+    return None if any(source in shipped for source in sources) else found.help
 
 
 def _shipped(home: Module, seen: set[Module]) -> set[Source]:

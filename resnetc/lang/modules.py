@@ -1,9 +1,9 @@
 """Files and their imports: which declaration a name means in which file.
 
 `use a.b { name }` names a file beside the one that is compiled, or else below the root of its
-project, or else of the shipped zoo; `std.x` is always the shipped standard library, `.x` a file
-beside the importing one. Only dotted names can be written, so no path leaves the project, and a
-symbolic link that would is refused.
+project, or else of the shipped zoo, whose own files name each other alone; `std.x` is always the
+shipped standard library, `.x` a file beside the importing one. Only dotted names can be written, so
+no path leaves the project, and a symbolic link that would is refused.
 """
 
 from __future__ import annotations
@@ -249,7 +249,9 @@ class _Loader:
             return [beside(module.path.parent, self.root)]
         if use.dots > 1:
             return []
-        return [shipped()] if use.parts[0] == "std" else places(self.folder, self.root)
+        if use.parts[0] == "std" or module.shipped:
+            return [shipped()]
+        return places(self.folder, self.root)
 
     def _report_missing(self, name: str, use: s.Use, paths: list[Path]) -> None:
         close = suggest(
