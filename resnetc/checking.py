@@ -19,10 +19,10 @@ from resnetc.definitions import (
 from resnetc.diagnostics import CompileError, Diagnostic, Help, Label, Source
 from resnetc.ir import Graph
 from resnetc.lang import syntax as s
+from resnetc.lang.blame import at_home, elaborate
 from resnetc.lang.budget import MORE, SPENT, file_steps
 from resnetc.lang.check import check_module
 from resnetc.lang.doubts import doubts
-from resnetc.lang.elaborate import Elaborator
 from resnetc.lang.evaluate import Evaluator
 from resnetc.lang.modules import Definition, Program, load_program, read_source
 from resnetc.lang.observe import Observer
@@ -98,9 +98,10 @@ def check_program(
                 else:
                     templates.append(name)
                 continue
-            checked = Elaborator(derived, evaluate, watch(name) if watch else None).run()
+            checked = elaborate(derived, evaluate, watch(name) if watch else None)
             networks[name], meta[name] = lower(checked), checked.meta
-            findings += unmet(networks[name], checked.expectations)
+            claims = unmet(networks[name], checked.expectations)
+            findings += [at_home(claim, derived) for claim in claims]
             suspects += doubts(checked, program.entry.file.source)
         except CompileError as error:
             findings += error.diagnostics
@@ -119,7 +120,7 @@ def check_program(
         recipes=names_of(program.entry, "recipe"),
         experiments=names_of(program.entry, "experiment"),
         deploys=names_of(program.entry, "deploy"),
-        findings=tuple(distinct(findings)),
+        findings=tuple(distinct(findings, program.entry.file.source)),
         warnings=() if findings else tuple(d for d in distinct(suspects) if not allowed(d)),
     )
 
@@ -153,6 +154,6 @@ def _imported(program: Program, name: str) -> tuple[Graph | None, int]:
     evaluate = Evaluator()
     try:
         derived = derived_network(evaluate, program.entry.names[name])
-        return lower(Elaborator(derived, evaluate).run()), evaluate.budget.steps
+        return lower(elaborate(derived, evaluate)), evaluate.budget.steps
     except CompileError:
         return None, evaluate.budget.steps

@@ -54,19 +54,23 @@ def collecting(findings: list[Diagnostic]) -> Iterator[None]:
         findings += error.diagnostics
 
 
-def raise_findings(findings: Iterable[Diagnostic]) -> None:
-    """Raise CompileError when there are any."""
-    once = distinct(findings)
+def raise_findings(findings: Iterable[Diagnostic], checked: Source | None = None) -> None:
+    """Raise CompileError when there are any; those of the checked text come first."""
+    once = distinct(findings, checked)
     if once:
         raise CompileError(once)
 
 
-def distinct(findings: Iterable[Diagnostic]) -> list[Diagnostic]:
-    """Each finding once, though a template may be elaborated many times; in source order."""
+def distinct(findings: Iterable[Diagnostic], checked: Source | None = None) -> list[Diagnostic]:
+    """Each finding once, though a template may be elaborated many times; in source order, those of
+    the checked text before those of other files."""
     by_place = {(d.code, d.primary.span): d for d in reversed(list(findings))}
-    return sorted(
-        by_place.values(), key=lambda d: (d.primary.span.source.name, d.primary.span.start)
-    )
+
+    def order(found: Diagnostic) -> tuple[bool, str, int]:
+        span = found.primary.span
+        return span.source != checked, span.source.name, span.start
+
+    return sorted(by_place.values(), key=order)
 
 
 def derived_network(

@@ -23,11 +23,11 @@ from resnetc.definitions import (
     raise_findings,
     wrong_labels,
 )
-from resnetc.diagnostics import UsageError
+from resnetc.diagnostics import CompileError, UsageError
 from resnetc.ir import Graph
 from resnetc.ir.outputs import NoSuchOutputError, with_outputs
+from resnetc.lang.blame import at_home, elaborate
 from resnetc.lang.check import check_module
-from resnetc.lang.elaborate import Elaborator
 from resnetc.lang.evaluate import Evaluator
 from resnetc.lang.modules import load_program, read_source
 from resnetc.lang.origins import TracedElaborator, Tracer
@@ -171,11 +171,11 @@ def load(
     with collecting(findings):
         evaluate = Evaluator()
         derived = derived_network(evaluate, definition, settings)
-        checked = Elaborator(derived, evaluate).run()
+        checked = elaborate(derived, evaluate)
         graph = lower(checked)
-        findings += unmet(graph, checked.expectations)
+        findings += [at_home(claim, derived) for claim in unmet(graph, checked.expectations)]
         findings += wrong_labels(graph, sections, found.network)
-    raise_findings(findings)
+    raise_findings(findings, program.entry.file.source)
     net = Network(
         name=checked.name,
         reference=f"{found.shown}:{found.network or definition.decl.name}",
@@ -216,7 +216,13 @@ def trace(reference: str, settings: Mapping[str, str]) -> tuple[CheckedNetwork, 
     raise_findings([*program.findings, *check_module(program.entry)])
     tracer = Tracer()
     derived = derived_network(tracer, choose(program, found), settings)
-    return TracedElaborator(derived, tracer).run(), tracer
+    try:
+        return TracedElaborator(derived, tracer).run(), tracer
+    except CompileError:
+        elaborate(
+            derived, Evaluator()
+        )  # raises the same mistakes, told of the reference's own file
+        raise
 
 
 def _written(parameters: Mapping[str, object]) -> dict[str, str]:

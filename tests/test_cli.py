@@ -43,6 +43,9 @@ def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str
     [
         (["check", "specs/resnet152.rnet"], 0, ""),
         (["nonsense"], 2, "nonsense"),
+        (["chekc", "resnet50"], 2, "There is no command `chekc`; did you mean `check`?"),
+        (["explain", "botleneck"], 2, "did you mean `bottleneck`?"),
+        (["explain", "convv"], 2, "did you mean `conv`?"),
         (["check"], 2, "SPEC"),
         (["check", "missing.rnet"], 2, "missing.rnet: there is no such file"),
         (["info", "resnet5"], 2, "did you mean `resnet50`?"),
@@ -141,6 +144,42 @@ def test_a_closed_pipe_is_not_a_traceback() -> None:
     os.close(writer)
     assert done.returncode == 1
     assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", [".", "inner/..", "{}"])
+def test_a_folder_is_checked_file_by_file(
+    name: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    (tmp_path / "a.rnet").write_text("rnet 1\n\nconst a = 1\n")
+    (tmp_path / "other.txt").write_text("const a = nosuch\n")
+    (inner / "b.rnet").write_text("rnet 1\n\nconst b = nosuch\n")
+    given = name.format(tmp_path)
+    assert run(["check", given, "--json"]) == 3
+    reports = json.loads(capsys.readouterr().out)
+    assert [Path(report["spec"]).name for report in reports] == ["a.rnet", "b.rnet"]
+    assert [len(report["findings"]) for report in reports] == [0, 1]
+    assert run(["check", given, "--fix"]) == 3
+    (inner / "b.rnet").unlink()
+    assert run(["check", given]) == 0
+    (tmp_path / "a.rnet").unlink()
+    capsys.readouterr()
+    assert run(["check", given]) == 2
+    assert "there is no .rnet file in this folder" in capsys.readouterr().err
+
+
+def test_a_name_of_the_zoo_is_not_a_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "resnet18").mkdir()
+    assert run(["check", "resnet18"]) == 0
+    assert "resnet18: fine" in capsys.readouterr().out
 
 
 def test_new_starts_a_spec_that_checks(

@@ -184,6 +184,15 @@ def test_a_code_is_explained_on_the_command_line(capsys: pytest.CaptureFixture[s
     assert "there is no code E0499" in capsys.readouterr().err
 
 
+def test_a_program_without_edition_is_shown_without_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["explain", "W0101"]) == 0
+    _, _, shown = capsys.readouterr().out.partition("Wrong:\n\n")
+    wrong, _, right = shown.partition("Right:\n\n")
+    assert wrong.startswith("    network n ")
+    assert "warning[W0101]" in wrong
+    assert right.startswith("    rnet 1\n\n    network n ")
+
+
 def test_the_readmes_example_is_what_the_compiler_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

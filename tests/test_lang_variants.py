@@ -102,6 +102,83 @@ network n = base with norm = none
         load(folder.write("network n { input 4x8x8  c: conv(3x3) }"), {"act": "relu"})
 
 
+READS = (
+    "network n(a: int = 1, extra: int = 4, norm: layer? = none) { input 4x8x8  c: conv(3x3, a) }\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("given", "codes"),
+    [
+        ("(2, 9)", ["E0405"]),
+        ("(extra=9)", ["E0405"]),
+        (" with extra = 9", ["E0405"]),
+        (" with extra = 4", ["E0405"]),
+        (" with a = 9", []),
+        (" with norm = batchnorm", ["E0405"]),
+    ],
+)
+def test_a_value_that_nothing_reads_is_a_mistake(
+    given: str, codes: list[str], folder: Folder
+) -> None:
+    assert folder.codes(READS + f"network m = n{given}") == codes
+
+
+def test_a_value_from_outside_that_nothing_reads_is_a_mistake(folder: Folder) -> None:
+    path = folder.write(READS)
+    with pytest.raises(CompileError, match=r"`extra = 5` would have no effect\n --> --set extra:1"):
+        load(f"{path}:n", {"extra": "5"})
+    needed = "network n(extra: int) { input 4x8x8  relu }\n"
+    assert len(load(folder.write(needed), {"extra": "5"}).graph) == 2
+
+
+UNITS = """
+block basic(width: int, stride: int = 1, groups: int = 1) {
+  c: conv(3x3, width, stride=stride, groups=groups)
+}
+block outer(unit: block(width: int), width: int = 8) { u: unit(width) }
+network n(
+  one: block(width: int),
+  two: block(width: int) = basic,
+  more: list[block(width: int)] = [],
+  act: layer = relu,
+  spare: layer = relu,
+) {
+  input 4x8x8
+  if false { spare }
+  a: outer(one)
+  if true { b: two(4) } else { b: two(5) }
+  act
+  for i, unit in enumerate(more) { "m{i}": outer(unit) }
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("call", "texts"),
+    [
+        ("n(basic(groups=4))", []),
+        ("n(basic(4))", ["4"]),
+        ("n(basic(4, groups=4))", ["4"]),
+        ("n(basic(width=4, groups=4))", ["width=4"]),
+        ("n(basic, basic(5)) with one = basic(6)", ["5", "6"]),
+        # The block that is placed again with an equal argument is copied: it counts for both.
+        ("n(basic, more=[basic(groups=2), basic(groups=2)])", []),
+        ("n(basic, more=[basic(2), basic(groups=2)])", ["2"]),
+        ("n(basic, act=dropout(p=20%))", []),
+        ("n(basic, outer(basic(4)))", ["4"]),
+        ("n(basic, outer(unit=basic(groups=4)))", []),
+        # What is inside an argument that counts nowhere is not told too.
+        ("n(basic, spare=outer(unit=basic(groups=4)))", ["unit=basic(groups=4)"]),
+    ],
+)
+def test_an_argument_that_every_placement_gives_anew_is_a_mistake(
+    call: str, texts: list[str], folder: Folder
+) -> None:
+    found = folder.found(UNITS + f"network m = {call}")
+    assert [(d.code, d.primary.span.text) for d in found] == [("E0405", t) for t in texts]
+
+
 def test_variants_inherit_parameters_and_derived_values_follow(folder: Folder) -> None:
     text = """
 network base(width: int, deep: int = 2, half: int = width // 2) {

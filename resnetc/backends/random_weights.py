@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from resnetc.backends.capacity import require_memory
 from resnetc.backends.weights import Arrays
 from resnetc.ir import Graph, Node, NodeId
 from resnetc.ops import Role
@@ -25,8 +26,9 @@ def random_weights(graph: Graph, seed: int = 0) -> Arrays:
     Convolutions and matrices are He-normal (He et al. 2015, "Delving deep into rectifiers"). Batch
     norms have scales, shifts and running statistics away from 1 and 0, the statistics near what
     the layers before them give, as training leaves them. Arrays are made when they are read, each
-    from the seed and its path alone.
+    from the seed and its path alone. Raises RunError where one is larger than the memory.
     """
+    require_memory(graph, at_once=False)
     return _RandomWeights(graph, seed)
 
 

@@ -20,6 +20,11 @@ RANDOM = "random"
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+def specs_below(folder: Path) -> list[Path]:
+    """The .rnet files in a folder and in those inside it, in order."""
+    return sorted(folder.rglob("*.rnet"))
+
+
 def network_argument(command: F) -> F:
     """The positional NETWORK."""
     return click.argument("network", metavar="NETWORK")(command)

@@ -10,10 +10,10 @@ import click
 
 from resnetc.checking import FileReport, check_file
 from resnetc.cli import mend
-from resnetc.cli.arguments import json_option
+from resnetc.cli.arguments import json_option, specs_below
 from resnetc.cli.findings import show_findings
 from resnetc.diagnostics import CheckError, CompileError, UsageError
-from resnetc.zoo import find
+from resnetc.zoo import find, networks
 
 if TYPE_CHECKING:
     from resnetc.analysis.paper import PaperReport
@@ -31,12 +31,14 @@ if TYPE_CHECKING:
 def check(
     specs: tuple[str, ...], fix: bool, diff: bool, strict: bool, paper: bool, as_json: bool
 ) -> None:
-    """Check spec files, or single networks (FILE:NETWORK, or a name of the zoo).
+    """Check spec files, all those in a folder, or single networks (FILE:NETWORK, or a name of the
+    zoo).
 
     Every mistake in a file is reported, and in a file without mistakes what looks like one. Exit
     code 3 when there is a mistake; 5 with --paper when a network differs from the paper's and no
     known deviation explains it, and with --strict when there is a warning.
     """
+    specs = tuple(spec for given in specs for spec in _specs(given))
     if diff and as_json:
         raise UsageError("--diff prints no JSON; the edits are in what --json prints")
     if fix or diff:
@@ -54,6 +56,17 @@ def check(
     _conclude(list(reports.values()), strict=strict, quiet=as_json)
     if paper:
         _conclude_paper([comparison for found in papers.values() for comparison in found])
+
+
+def _specs(given: str) -> list[str]:
+    """What a folder stands for: the files in it. A name of the zoo is no folder."""
+    folder = Path(given)
+    if given in networks() or not folder.is_dir():
+        return [given]
+    found = [str(path) for path in specs_below(folder)]
+    if not found:
+        raise UsageError(f"{given}: there is no .rnet file in this folder")
+    return found
 
 
 def _checked(spec: str) -> FileReport:

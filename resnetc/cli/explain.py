@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from resnetc.checking import check_source
+from resnetc.cli import explain_name as names
 from resnetc.cli.arguments import json_option, parse_settings, set_option
 from resnetc.cli.explain_layer import (
     document,
@@ -22,25 +23,29 @@ from resnetc.cli.explain_layer import (
 from resnetc.diagnostics import Source, UsageError, render, suggest
 from resnetc.diagnostics.catalogue import Entry, entries
 from resnetc.driver import trace
+from resnetc.zoo import networks
 
 _CODE = re.compile(r"[EWew]\d{2,4}")
 _NAME = "net.rnet"
 
 
 @click.command()
-@click.argument("subject", metavar="CODE|NETWORK")
+@click.argument("subject", metavar="CODE|NETWORK|NAME")
 @click.argument("label", required=False, metavar="[LABEL]")
 @set_option
 @json_option
 def explain(subject: str, label: str | None, settings: tuple[str, ...], as_json: bool) -> None:
-    """Explain a code of a diagnostic, as E0401, or a network, or a layer of it.
+    """Explain a code of a diagnostic, as E0401, a network or a layer of it, or what is declared.
 
     Of a layer (LABEL is its path, as layer3.0.conv2; also a block's) it tells what it is, its
     shapes and cost, where it is written, and for every argument its value and who set it. Of a
-    network it tells this of its parameters and ambients.
+    network it tells this of its parameters and ambients. Of a block, policy, primitive, ambient or
+    function (NAME, of the library, or FILE:NAME) it tells the signature and what is said of it.
     """
     if label is None and _CODE.fullmatch(subject):
         _explain_code(subject.upper(), as_json=as_json)
+        return
+    if label is None and subject not in networks() and _explain_name(subject, as_json=as_json):
         return
     network, tracer = trace(subject, parse_settings(settings))
     if label is None:
@@ -53,6 +58,24 @@ def explain(subject: str, label: str | None, settings: tuple[str, ...], as_json:
 
 def _printed(told: str | dict[str, Any]) -> str:
     return told if isinstance(told, str) else json.dumps(told, indent=2)
+
+
+# ------------------------------------------------------------------------------------------ names
+
+
+def _explain_name(subject: str, *, as_json: bool) -> bool:
+    """Explain what a name declares; says whether it declares anything but a network."""
+    if found := names.find_declarations(subject):
+        told = names.declaration_document if as_json else names.declaration_text
+        click.echo(_printed(told(found)))
+        return True
+    if names.is_builtin(subject):
+        explain_builtin = names.builtin_document if as_json else names.builtin_text
+        click.echo(_printed(explain_builtin(subject)))
+        return True
+    if subject.isidentifier():
+        raise names.unknown(subject)
+    return False
 
 
 # ------------------------------------------------------------------------------------------ codes

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from resnetc.atomic import write_text
+from resnetc.cli.arguments import specs_below
 from resnetc.diagnostics import CompileError, Diagnostic, Source, UsageError
 from resnetc.lang.format import format_source
 from resnetc.lang.modules import decode_source, read_source
@@ -54,7 +55,7 @@ def _files(paths: tuple[str, ...]) -> Iterator[Path | None]:
         if given == "-":
             yield None
         elif path.is_dir():
-            yield from sorted(path.rglob("*.rnet"))
+            yield from specs_below(path)
         elif path.exists():
             yield path
         else:

@@ -10,9 +10,14 @@ import click
 
 from resnetc.analysis import Communication, Cost, StageReport, communication, stages
 from resnetc.analysis.cost import CONVENTIONS
+from resnetc.backends.capacity import in_words
 from resnetc.cli.arguments import json_option, load_network, network_argument, set_option
 from resnetc.cli.info_training import show_training, training_options
 from resnetc.driver import Network
+
+_HUGE = 10**15
+_PREFIXES = "PEZYRQ"
+"""Of 1000**5 and on."""
 
 
 @click.command()
@@ -129,14 +134,26 @@ def _print_table(net: Network, rows: Sequence[StageReport]) -> None:
 def _cells(cost: Cost, field: str, unit: float) -> list[str]:
     digits = 4 if unit == 1e9 else 3
     return [
-        f"{cost.params:,}",
-        f"{cost.macs / unit:.{digits}f}",
-        f"{cost.flops / unit:.{digits}f}",
+        _figure(cost.params, f"{cost.params:,}"),
+        _figure(cost.macs, f"{cost.macs / unit:.{digits}f}"),
+        _figure(cost.flops, f"{cost.flops / unit:.{digits}f}"),
         field,
-        f"{cost.activations / 1e6:.3f}",
-        f"{cost.peak_inference_bytes / 2**20:.2f}",
-        f"{cost.peak_training_bytes / 2**20:.2f}",
+        _figure(cost.activations, f"{cost.activations / 1e6:.3f}"),
+        _mebibytes(cost.peak_inference_bytes),
+        _mebibytes(cost.peak_training_bytes),
     ]
+
+
+def _figure(count: int, shown: str) -> str:
+    """A figure in the unit of its column; one too long for it in one that is said: `9.01 P`."""
+    if count < _HUGE:
+        return shown
+    power = min((len(str(count)) - 1) // 3, 4 + len(_PREFIXES))
+    return f"{count / 1000**power:,.2f} {_PREFIXES[power - 5]}"
+
+
+def _mebibytes(count: int) -> str:
+    return f"{count / 2**20:.2f}" if count < _HUGE else in_words(count)
 
 
 def _label(row: StageReport) -> str:

@@ -11,7 +11,8 @@ import click
 
 from resnetc import __version__
 from resnetc.cli.findings import show_findings
-from resnetc.diagnostics import CompileError, ResnetcError
+from resnetc.cli.full_memory import in_plain_words
+from resnetc.diagnostics import CompileError, ResnetcError, suggest
 
 VERBS = {
     "check": "resnetc.cli.check:check",
@@ -53,6 +54,14 @@ class _Verbs(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        close = suggest(args[0], VERBS) if args[0] not in VERBS else None
+        if close is not None:
+            ctx.fail(f"There is no command `{args[0]}`; did you mean `{close}`?")
+        return super().resolve_command(ctx, args)
+
 
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="resnetc")
@@ -93,6 +102,12 @@ def run(arguments: list[str]) -> int:
     except ResnetcError as error:
         _say(f"error: {error}")
         return error.exit_code
+    except (MemoryError, RuntimeError, ValueError) as error:
+        full = in_plain_words(error)
+        if full is None:
+            raise
+        _say(f"error: {full}")
+        return full.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

@@ -14,7 +14,8 @@ from pathlib import Path
 _FOLDER = Path(__file__).parent / "codes"
 _ENTRY = re.compile(
     r"^## (?P<code>[EW]\d{4}) (?P<meaning>.+)\n(?P<text>(?:(?!```)(?!## ).*\n)*)"
-    r"```rnet wrong(?:, (?P<scene>.+))?\n(?P<wrong>(?:(?!```).*\n)*)```\n\s*"
+    r"```rnet wrong(?P<bare> without edition)?(?:, (?P<scene>.+))?\n"
+    r"(?P<wrong>(?:(?!```).*\n)*)```\n\s*"
     r"```rnet right\n(?P<right>(?:(?!```).*\n)*)```\n",
     re.M,
 )
@@ -68,7 +69,7 @@ def _entry(match: re.Match[str]) -> Entry:
         match["code"],
         match["meaning"],
         match["text"].strip(),
-        _whole(match["wrong"]),
+        match["wrong"] if match["bare"] else _whole(match["wrong"]),
         _whole(match["right"]),
         match["scene"] or "",
     )

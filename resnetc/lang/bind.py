@@ -87,7 +87,7 @@ def _with_comma(arg: Span) -> Span:
     return Span(arg.source, arg.source.text.rindex(",", 0, arg.start), arg.end)
 
 
-def _left_out(arg: Span) -> Help | None:
+def left_out(arg: Span) -> Help | None:
     """The advice to leave an argument out, with its comma or, where it is alone, its brackets."""
     text = arg.source.text
     before, after = text[: arg.start].rstrip(), text[arg.end :]
@@ -117,7 +117,7 @@ def too_many(decl: s.Callable, argument: Bound) -> Problem:
     count = len(decl.params)
     some = f"{count} argument{'' if count == 1 else 's'}, not more" if count else "no arguments"
     message = f"`{decl.name}` takes {some}"
-    advice = _left_out(argument.whole)
+    advice = left_out(argument.whole)
     return Problem("E0205", message, argument.whole, help=advice, notes=(signature(decl),))
 
 

@@ -37,6 +37,8 @@ MAX_LEVELS = 200
 
 SPENT = frozenset({"E0601", "E0602", "E0603"})
 """Codes of what ends a compilation because it has spent what it may."""
+TOO_MUCH = SPENT | {"E0604"}
+"""Those, and that of a program that goes too deep."""
 
 
 _TIMES: ContextVar[int] = ContextVar("times", default=1)

@@ -12,12 +12,14 @@ from typing import Any
 
 from resnetc.diagnostics import CompileError, Diagnostic, Help, Instance, Label, Span, suggest
 from resnetc.lang import syntax as s
-from resnetc.lang.budget import room
+from resnetc.lang.budget import TOO_MUCH, room
 from resnetc.lang.convert import checked
+from resnetc.lang.effects import watch, without_effect
 from resnetc.lang.evaluate import Env, Evaluator
 from resnetc.lang.expectations import Expectation
-from resnetc.lang.mending import as_parameter, begin_with_input, culprit, without_setting
+from resnetc.lang.mending import begin_with_input, culprit
 from resnetc.lang.mistake import Abandon, Mistake, Poisoned
+from resnetc.lang.multiplied import multiplied
 from resnetc.lang.observe import Observer
 from resnetc.lang.place import Placer
 from resnetc.lang.record import CheckedNetwork, Recorder
@@ -89,7 +91,9 @@ class Elaborator:
             raise CompileError(self.findings) from None
         if (clash := self.record.clash()) is not None:
             self._report(clash, site)
-        self._check_overrides()
+        if not self.findings:
+            overrides, settings = self._overrides, self._settings
+            self.findings += without_effect(self.derived, self.evaluate, overrides, settings)
         if self.findings:
             raise CompileError(self.findings)
         record = self.record
@@ -116,6 +120,7 @@ class Elaborator:
 
     def _bind_network(self, decl: s.Network, env: Env) -> None:
         """Bind the parameters; one named like an ambient sets that ambient for the body."""
+        self.evaluate.watch = watch(self.derived)
         self.evaluate.bind(decl, self.derived.bound, env, self.derived.span)
         for param in {param.name: param for param in decl.params}.values():
             definition = env.home.names.get(param.name)
@@ -143,26 +148,6 @@ class Elaborator:
         for fact in self.derived.facts:
             self._statement(fact, fact_env, site)
 
-    def _check_overrides(self) -> None:
-        """An override of an ambient that took no effect is a mistake (law 4)."""
-        if self.findings:
-            return
-        for name, span in self.derived.ambient_spans.items():
-            value = self._overrides[name]
-            if (name, id(value)) in self.evaluate.ambients_read:
-                continue
-            labels: tuple[Label, ...] = ()
-            notes: tuple[str, ...] = (f"nothing in this network uses `{name}`",)
-            advice = without_setting(span)
-            if name in self._settings:
-                setting = self._settings[name]
-                labels = (Label(setting.span, "set here, for all that follows"),)
-                notes = ()
-                advice = as_parameter(self.derived.template, setting)
-            message = f"`with {name} = {show(value)}` would have no effect"
-            mistake = Mistake("E0405", message, span, secondary=labels, notes=notes, help=advice)
-            self.findings.append(mistake.diagnostic)
-
     # ---- statements
 
     def _statements(self, body: s.Body, env: Env, site: Site) -> None:
@@ -183,7 +168,8 @@ class Elaborator:
             self._by_type[type(statement)](statement, env, site)
         except Abandon as error:
             if not error.located:
-                error.diagnostic, error.located = self._located(error.diagnostic, site), True
+                found = self._multiplied(self._located(error.diagnostic, site))
+                error.diagnostic, error.located = found, True
             raise
         except Mistake as error:
             self._report(error, site)
@@ -192,6 +178,17 @@ class Elaborator:
             self._poison(statement, env, site)
         finally:
             budget.levels -= 1
+
+    def _multiplied(self, found: Diagnostic) -> Diagnostic:
+        """A finding of too much, told of the blocks that come to it in the place of a long path."""
+        if found.code not in TOO_MUCH:
+            return found
+        decl = self.derived.template.decl
+        assert isinstance(decl, s.Network)
+        chain = multiplied(self.derived.name, decl, self._placer.entered)
+        if chain is None:
+            return found
+        return replace(found, notes=(chain, *found.notes), instance=None)
 
     def _poison(self, statement: s.Stmt, env: Env, site: Site) -> None:
         """What the statement would have defined is poison now."""
@@ -231,8 +228,7 @@ class Elaborator:
 
     def _is_inside(self, span: Span) -> bool:
         """Whether a place is in the text of this very network."""
-        own = self.derived.declared
-        return own.source is span.source and own.start <= span.start <= span.end <= own.end
+        return self.derived.declared.holds(span)
 
     def _let(self, let: s.Let, env: Env, site: Site) -> None:
         self.evaluate.let(let, env)
@@ -262,12 +258,14 @@ class Elaborator:
             self._statements(body, env.child(), site)
 
     def _for(self, statement: s.For, env: Env, site: Site) -> None:
-        for item in self.evaluate.items(statement.iterable, env):
-            inner = env.child()
-            if site.here is not None:
-                inner.names["here"] = site.here
-            self.evaluate.assign(statement.targets, item, inner, statement.iterable.span)
-            self._statements(statement.body, inner, site)
+        items = self.evaluate.items(statement.iterable, env)
+        with self._placer.repeated(len(items)):
+            for item in items:
+                inner = env.child()
+                if site.here is not None:
+                    inner.names["here"] = site.here
+                self.evaluate.assign(statement.targets, item, inner, statement.iterable.span)
+                self._statements(statement.body, inner, site)
 
     def _require(self, statement: s.Require, env: Env, site: Site) -> None:
         if self.evaluate.typed(statement.test, env, bool, "bool"):

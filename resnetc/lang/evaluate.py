@@ -35,6 +35,7 @@ from resnetc.lang.values import (
     show,
     type_name,
 )
+from resnetc.lang.watch import Watch
 from resnetc.recipes import DATA_SETS, WORDS
 
 RECIPE_METRICS = ("train_error",)
@@ -76,6 +77,7 @@ class Evaluator:
         self._active: list[s.Decl] = []
         # Ambients by name and identity of the value that was in force.
         self.ambients_read: set[tuple[str, int]] = set()
+        self.watch = Watch()
         self._by_type: dict[type[s.Expr], Callable[[Any, Env], object]] = {
             s.Literal: self._literal,
             s.Template: self._template,
@@ -293,6 +295,8 @@ class Evaluator:
         given, problem = bind_arguments(decl, bound, span)
         if problem is not None:
             raise Mistake.of(problem)
+        if self.watch:
+            self.watch.placed(bound, given)
         where: dict[str, Span] = {}
         for param in decl.params:
             if param.name in given:

@@ -1,14 +1,15 @@
 """Files and their imports: which declaration a name means in which file.
 
-`use a.b { name }` names a file of the project (the folder of the file being compiled) or, where
-the project has none, of the shipped zoo; `std.x` is always the shipped standard library, `.x` a
-file beside the importing one. Only dotted names can be written, so no path leaves these folders,
-and a symbolic link that would is refused.
+`use a.b { name }` names a file beside the one that is compiled, or else below the root of its
+project, or else of the shipped zoo, whose own files name each other alone; `std.x` is always the
+shipped standard library, `.x` a file beside the importing one. Only dotted names can be written, so
+no path leaves the project, and a symbolic link that would is refused.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from resnetc.diagnostics import (
 )
 from resnetc.lang import syntax as s
 from resnetc.lang.parser import parse
+from resnetc.lang.roots import Place, beside, places, project_root, shipped
 
 MAX_MODULES = 32
 PRELUDE = ("std", "nn")
@@ -54,6 +56,11 @@ class Module:
     def standard(self) -> bool:
         """Whether this is a file of the shipped standard library."""
         return self.path.resolve().is_relative_to(_prelude_path().parent)
+
+    @cached_property
+    def shipped(self) -> bool:
+        """Whether this file comes with the compiler."""
+        return self.path.resolve().is_relative_to(resources.specs().resolve())
 
     @cached_property
     def neighbours(self) -> tuple[dict[str, list[str]], ...]:
@@ -129,8 +136,9 @@ def load_program(source: Source, path: Path, files: Files | None = None) -> Prog
 
 
 class _Loader:
-    def __init__(self, root: Path, files: Files) -> None:
-        self.root = root
+    def __init__(self, folder: Path, files: Files) -> None:
+        self.folder = folder
+        self.root = project_root(folder)
         self.files = files
         self.modules: dict[Path, Module] = {}
         self.findings: list[Diagnostic] = []
@@ -224,33 +232,37 @@ class _Loader:
     def _find(self, module: Module, use: s.Use) -> Path | None:
         """The imported file, or None with a report."""
         name = "." * use.dots + ".".join(use.parts)
-        roots = self._roots(module, use)
-        for root in roots:
-            path = root.joinpath(*use.parts).with_suffix(".rnet")
+        places = self._places(module, use)
+        paths = [place.folder.joinpath(*use.parts).with_suffix(".rnet") for place in places]
+        for place, path in zip(places, paths, strict=True):
             if self.files.exists(path):
-                if not path.resolve().is_relative_to(root.resolve()):
+                if not place.allows(path):
                     message = f"`{name}` is a link that leaves the project's folder"
                     self._report("E0210", message, use.module_span)
                     return None
                 return path
-        known = {path.stem for root in roots for path in root.glob("*.rnet")}
-        close = suggest(use.parts[-1], known)
-        advice = None
-        if close and len(use.parts) == 1:
-            whole = use.module_span
-            last = Span(whole.source, whole.start + use.dots, whole.end)
-            advice = Help(f"did you mean `{close}`?", last, close)
-        self._report("E0207", f"there is no module `{name}`", use.module_span, advice=advice)
+        self._report_missing(name, use, paths)
         return None
 
-    def _roots(self, module: Module, use: s.Use) -> list[Path]:
+    def _places(self, module: Module, use: s.Use) -> list[Place]:
         if use.dots == 1:
-            return [module.path.parent]
+            return [beside(module.path.parent, self.root)]
         if use.dots > 1:
             return []
-        if use.parts[0] == "std":
-            return [resources.specs()]
-        return [self.root, resources.specs()]
+        if use.parts[0] == "std" or module.shipped:
+            return [shipped()]
+        return places(self.folder, self.root)
+
+    def _report_missing(self, name: str, use: s.Use, paths: list[Path]) -> None:
+        close = suggest(
+            use.parts[-1], {p.stem for path in paths for p in path.parent.glob("*.rnet")}
+        )
+        whole, advice = use.module_span, None
+        if close and whole.text.endswith(use.parts[-1]):
+            last = Span(whole.source, whole.end - len(use.parts[-1]), whole.end)
+            advice = Help(f"did you mean `{close}`?", last, close)
+        notes = (f"looked for {', '.join(map(_shown, paths))}",) if paths else ()
+        self._report("E0207", f"there is no module `{name}`", whole, notes=notes, advice=advice)
 
     def _report(
         self,
@@ -259,9 +271,10 @@ class _Loader:
         span: Span,
         *,
         secondary: tuple[Label, ...] = (),
+        notes: tuple[str, ...] = (),
         advice: Help | None = None,
     ) -> None:
-        self.findings.append(Diagnostic(code, message, Label(span), secondary, help=advice))
+        self.findings.append(Diagnostic(code, message, Label(span), secondary, notes, advice))
 
 
 _DECLARED = re.compile(r"^(?:network|block|shortcut|fn|const)\s+(\w+)", re.M)
@@ -294,6 +307,7 @@ def _prelude_path() -> Path:
 def _shown(path: Path) -> str:
     """How messages name a file: a shipped one as `specs/...`, any other by its path."""
     try:
-        return str(Path("specs") / path.resolve().relative_to(resources.specs().resolve()))
+        behind = Path(os.path.realpath(path))  # not `resolve`, which fails for links in a circle
+        return str(Path("specs") / behind.relative_to(resources.specs().resolve()))
     except ValueError:
         return str(path)

@@ -163,7 +163,7 @@ class Tracer(Evaluator):
     def overriding(self, span: Span, value: object) -> Origin:
         """The origin of what `with` or --set gave at a place."""
         known = self._expressions.get(_place(span))
-        kind = SETTING if span.source.name.startswith("--set ") else WITH
+        kind = SETTING if is_setting(span) else WITH
         return replace(known or Origin(kind, value, span), kind=kind, value=value)
 
     def _placed(
@@ -185,7 +185,7 @@ class Tracer(Evaluator):
 
     def written(self, expr: s.Expr, env: Env, value: object) -> Origin:
         """The origin of an expression's value: it is written there, with these names in it."""
-        names = {node.name for node in _names(expr)} - _own_names(expr)
+        names = {node.name for node in names_in(expr)} - _own_names(expr)
         known = ((name, self.of_name(name, env)) for name in sorted(names))
         told = tuple((name, origin) for name, origin in known if origin.kind != DECLARED)
         return Origin(WRITTEN, value, expr.span, names=told)
@@ -260,24 +260,29 @@ class TracedElaborator(Elaborator):
         tracer.ambients_set(before, env, origins)
 
 
+def is_setting(span: Span) -> bool:
+    """Whether a place is in a value that --set gives."""
+    return span.source.name.startswith("--set ")
+
+
 def _value_of(setting: Span) -> Span:
     """The value of a `name = value` of a `with`; --set has the value alone."""
-    if setting.source.name.startswith("--set "):
+    if is_setting(setting):
         return setting
     value = setting.text.partition("=")[2].lstrip()
     return Span(setting.source, setting.end - len(value), setting.end)
 
 
-def _names(node: object) -> Iterator[s.Name]:
+def names_in(node: object) -> Iterator[s.Name]:
     """The names in an expression."""
     if isinstance(node, s.Name):
         yield node
     elif isinstance(node, tuple):
         for item in node:
-            yield from _names(item)
+            yield from names_in(item)
     elif is_dataclass(node) and not isinstance(node, Span | type):
         for field in fields(node):
-            yield from _names(getattr(node, field.name))
+            yield from names_in(getattr(node, field.name))
 
 
 def _own_names(node: object) -> set[str]:

@@ -9,6 +9,7 @@ from resnetc.diagnostics import Help, Label, Span
 from resnetc.lang import syntax as s
 from resnetc.lang.evaluate import Env, Evaluator
 from resnetc.lang.mistake import Abandon, Mistake, Poisoned
+from resnetc.lang.multiplied import Entered
 from resnetc.lang.observe import Observer, Row
 from resnetc.lang.record import Recorder, join
 from resnetc.lang.replay import Replay, key_of
@@ -44,7 +45,8 @@ class Placer:
         self._observe = observe
         self._run = run
         self._structures = Structures(evaluate, record, run, self._call)
-        self._sites: list[s.Call] = []
+        self.entered: list[Entered] = []
+        self._times = 1
         self.reuse = Reuse(record)
         self.replay = Replay(record, enabled=observe is None)
 
@@ -165,14 +167,24 @@ class Placer:
             path = join(site.path, component)
             scope = self.record.open_block(site.scope, path, "seq", step.span)
             inner = Site(site.here, scope, path, Counter(), site.depth)
-        for index in range(count):
-            self.evaluate.budget.spend(step.span)
-            names = env.child()
-            names.names.update(index=index, first=index == 0, last=index == count - 1)
-            if inner.here is not None:
-                names.names["here"] = inner.here
-            self._call(call, None, names, inner, step.span)
+        with self.repeated(count):
+            for index in range(count):
+                self.evaluate.budget.spend(step.span)
+                names = env.child()
+                names.names.update(index=index, first=index == 0, last=index == count - 1)
+                if inner.here is not None:
+                    names.names["here"] = inner.here
+                self._call(call, None, names, inner, step.span)
         site.here = inner.here
+
+    @contextlib.contextmanager
+    def repeated(self, count: int) -> Iterator[None]:
+        """What is placed meanwhile is placed `count` times."""
+        before, self._times = self._times, self._times * count
+        try:
+            yield
+        finally:
+            self._times = before
 
     def _call(self, call: s.Call, component: str | None, env: Env, site: Site, span: Span) -> None:
         if call.name in STRUCTURES:
@@ -270,7 +282,7 @@ class Placer:
             else:
                 values = {param.name: inner.names[param.name] for param in decl.params}
                 key = key_of(decl, values, door, env.ambients)
-                if not self.replay.copied(key, place, self._sites[:-1]):
+                if not self.replay.copied(key, place, [each.call for each in self.entered[:-1]]):
                     with self.replay.recording(key, env.ambients, place):
                         self._run(decl.body, inner, place)
         site.here = place.here
@@ -278,18 +290,21 @@ class Placer:
     @contextlib.contextmanager
     def _active(self, call: s.Call, decl: s.Block, site: Site) -> Iterator[None]:
         """A call site may not be active inside itself: this is why every elaboration ends."""
-        if any(active is call for active in self._sites):
-            names = [active.name for active in self._sites]
-            circle = " -> ".join([*names[self._sites.index(call) :], call.name])
+        active = [each.call for each in self.entered]
+        if any(each is call for each in active):
+            names = [each.name for each in active]
+            circle = " -> ".join([*names[active.index(call) :], call.name])
             message = f"block `{decl.name}` would contain itself"
             note = "blocks may not recurse; use `* n` or `for`"
             raise Mistake("E0408", message, call.name_span, circle, notes=(note,))
         if site.depth >= MAX_BLOCK_DEPTH:
             message = f"stopped {MAX_BLOCK_DEPTH} blocks deep"
             raise Abandon("E0604", message, call.name_span)
-        self._sites.append(call)
+        self.entered.append(Entered(call, decl, self._times))
         self.replay.entered(call)
+        times, self._times = self._times, 1
         try:
             yield
         finally:
-            self._sites.pop()
+            self._times = times
+            self.entered.pop()

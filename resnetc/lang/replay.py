@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from resnetc.lang import syntax as s
 from resnetc.lang.record import Mark, Placed, PlacedBlock, PlacedOp, Recorder, join
 from resnetc.lang.site import Flowing, Opened, Site
-from resnetc.lang.values import Layer, Policy, Tensor
+from resnetc.lang.values import Tensor, frozen
 
 Key = tuple[object, ...]
 
@@ -182,21 +182,8 @@ def key_of(
     if not isinstance(door, Tensor):
         return None
     try:
-        frozen = tuple(map(_frozen, values.values()))
+        known = tuple(map(frozen, values.values()))
     except TypeError:
         return None
     rebound = tuple((name, id(value)) for name, value in ambients.items())
-    return id(decl), frozen, door.type, rebound
-
-
-def _frozen(value: object) -> object:
-    """A hashable stand-in, equal for values that mean the same. Raises TypeError where there is
-    none: for tensors."""
-    if isinstance(value, list):
-        return tuple(map(_frozen, value))
-    if isinstance(value, Layer | Policy):
-        bound = tuple((b.name, _frozen(b.value)) for b in value.bound)
-        return id(value.declaration), bound
-    if value is None or isinstance(value, bool | int | float | str | tuple):
-        return type(value), value
-    raise TypeError
+    return id(decl), known, door.type, rebound

@@ -53,8 +53,8 @@ def _nodes(node: object) -> Iterator[object]:
                 yield from _nodes(value)
 
 
-def _read(node: object) -> set[str]:
-    """Names that are read somewhere below a node."""
+def names_read_in(node: object) -> set[str]:
+    """Names that are read somewhere below a node of the syntax tree."""
     names = set()
     for inner in _nodes(node):
         if isinstance(inner, s.Name | s.Call):
@@ -89,7 +89,7 @@ def _edition(module: Module) -> Iterator[Diagnostic]:
 
 def names_read(module: Module) -> set[str]:
     """Names that some declaration of a file reads."""
-    return set().union(*map(_read, module.file.decls))
+    return set().union(*map(names_read_in, module.file.decls))
 
 
 def _imports(module: Module) -> Iterator[Diagnostic]:
@@ -118,7 +118,7 @@ def _parameters(decl: s.Decl, module: Module, wanted: set[str]) -> Iterator[Diag
     """Parameters that their declaration never reads, unless a signature asks for them."""
     if not isinstance(decl, s.Block | s.Network | s.Shortcut | s.Function):
         return
-    read = _read(decl)
+    read = names_read_in(decl)
     for param in decl.params:
         sets_ambient = isinstance(decl, s.Network) and param.name in module.ambients
         if param.name in read or param.name in wanted or sets_ambient or param.name[0] == "_":
@@ -129,7 +129,7 @@ def _parameters(decl: s.Decl, module: Module, wanted: set[str]) -> Iterator[Diag
 
 def _bindings(decl: s.Decl) -> Iterator[Diagnostic]:
     """`let` and `as` whose name nothing reads."""
-    read = _read(decl)
+    read = names_read_in(decl)
     for node in _nodes(decl):
         if isinstance(node, s.Let):
             names = [name for name in node.targets if name not in read and name[0] != "_"]

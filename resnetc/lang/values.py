@@ -242,6 +242,19 @@ def attributes(value: object) -> tuple[str, ...]:
     return ("height", "width") if isinstance(value, tuple) and len(value) == 2 else ()
 
 
+def frozen(value: object) -> object:
+    """A hashable stand-in, equal for values that mean the same. Raises TypeError where there is
+    none: for tensors."""
+    if isinstance(value, list):
+        return tuple(map(frozen, value))
+    if isinstance(value, Layer | Policy):
+        bound = tuple((b.name, frozen(b.value)) for b in value.bound)
+        return id(value.declaration), bound
+    if value is None or isinstance(value, bool | int | float | str | tuple):
+        return type(value), value
+    raise TypeError
+
+
 def is_finite(value: object) -> bool:
     """Whether a number is inside the language's range."""
     if isinstance(value, float):

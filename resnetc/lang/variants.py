@@ -24,15 +24,17 @@ MAX_DERIVATIONS = 64
 @dataclass
 class Derived:
     """A network ready to elaborate. `span` is the call that binds the template, `declared` the
-    network's whole declaration. `rebound` says that the caller bound parameters from outside,
-    so that the file's own expectations do not apply. `via` is the derivation as it is written.
-    `outputs` are what the nearest variant gives that says so, each with the file it stands in."""
+    network's whole declaration, `derivation` the part of it that says what the network is.
+    `rebound` says that the caller bound parameters from outside, so that the file's own
+    expectations do not apply. `via` is the derivation as it is written. `outputs` are what the
+    nearest variant gives that says so, each with the file it stands in."""
 
     name: str
     template: Definition
     home: Module
     span: Span
     declared: Span
+    derivation: Span
     bound: tuple[Bound, ...] = ()
     ambients: dict[str, object] = field(default_factory=dict)
     ambient_spans: dict[str, Span] = field(default_factory=dict)
@@ -72,7 +74,7 @@ def derive(definition: Definition, evaluate: Evaluator, depth: int = 0) -> Deriv
     """Follow a network's derivation to its template. Raises Mistake."""
     decl, home = definition.decl, definition.home
     if isinstance(decl, s.Network):
-        return Derived(decl.name, definition, home, decl.name_span, decl.span)
+        return Derived(decl.name, definition, home, decl.name_span, decl.span, decl.name_span)
     assert isinstance(decl, s.Variant)
     if depth > MAX_DERIVATIONS:
         raise Mistake("E0408", f"network `{decl.name}` is derived from itself", decl.name_span)
@@ -87,6 +89,7 @@ def derive(definition: Definition, evaluate: Evaluator, depth: int = 0) -> Deriv
     derived.facts = tuple(fact for fact in decl.facts if not isinstance(fact, s.OutputStmt))
     derived.name, derived.home = decl.name, home
     derived.span, derived.declared = decl.derivation.base.span, decl.span
+    derived.derivation = decl.derivation.span
     derived.via = " ".join(decl.derivation.span.text.split())
     derived.bound += base.bound
     for setting in decl.derivation.settings:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from lsprotocol import types as lsp
 
-from resnetc import resources
 from resnetc.highlighting import words
 from resnetc.lang import syntax as s
 from resnetc.lang.builtins import FUNCTIONS
 from resnetc.lang.expectations import KEYS
 from resnetc.lang.modules import Definition, Module
+from resnetc.lang.roots import places, project_root
 from resnetc.lang.sections import SCHEMAS
 from resnetc.lang.structures import STRUCTURES
 from resnetc.lang.values import TYPES
@@ -224,9 +224,11 @@ def _imports(analysis: Analysis, documents: Documents, at: Cursor) -> Iterator[l
 
 def _modules(analysis: Analysis, typed: str) -> Iterator[lsp.CompletionItem]:
     """Names of modules that begin with what has been typed, up to the last dot."""
-    own, shipped = analysis.path.parent, resources.specs()
+    own = analysis.path.parent
     prefix = typed[: typed.rfind(".") + 1]
-    folders = {"": [own, shipped], ".": [own], "std.": [shipped / "std"]}.get(prefix, [])
+    inner = prefix.split(".")[:-1]
+    searched = [place.folder for place in places(own, project_root(own))]
+    folders = [own] if prefix == "." else [folder.joinpath(*inner) for folder in searched]
     names = {p.stem for folder in folders for p in folder.glob("*.rnet") if p != analysis.path}
     if not prefix:
         names.add("std")
@@ -236,9 +238,10 @@ def _modules(analysis: Analysis, typed: str) -> Iterator[lsp.CompletionItem]:
 
 def _module_path(analysis: Analysis, module: str) -> Path | None:
     parts = [part for part in module.split(".") if part]
-    roots = [analysis.path.parent, resources.specs()]
-    paths = (root.joinpath(*parts).with_suffix(".rnet") for root in roots if parts)
-    return next((path for path in paths if path.is_file()), None)
+    own = analysis.path.parent
+    searched = places(own, project_root(own)) if parts else ()
+    paths = ((place, place.folder.joinpath(*parts).with_suffix(".rnet")) for place in searched)
+    return next((path for place, path in paths if path.is_file() and place.allows(path)), None)
 
 
 def _words(at: Cursor) -> Iterator[lsp.CompletionItem]:

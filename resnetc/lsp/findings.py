@@ -58,7 +58,7 @@ def _diagnostic(analysis: Analysis, finding: Diagnostic, positions: Positions) -
     where = _place(analysis, finding)
     labels = finding.secondary
     if where != finding.primary.span:
-        labels = (finding.primary, *labels)
+        labels = (finding.primary, *(label for label in labels if label.span != where))
     severity = lsp.DiagnosticSeverity.Error
     if finding.severity == "warning":
         severity = lsp.DiagnosticSeverity.Warning
@@ -91,10 +91,11 @@ def _message(finding: Diagnostic) -> str:
 
 
 def _place(analysis: Analysis, finding: Diagnostic) -> Span:
-    """Where a finding is shown in this file."""
+    """Where a finding is shown in this file: where it says so, else at the import it comes by."""
     span = finding.primary.span
-    if span.source.name == analysis.source.name:
-        return span
+    for label in (finding.primary, *finding.secondary):
+        if label.span.source.name == analysis.source.name:
+            return label.span
     for use in analysis.module.file.uses:
         names = (analysis.module.names.get(name.alias) for name in use.names)
         homes = {str(found.home.path.resolve()) for found in names if found is not None}

@@ -11,6 +11,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from resnetc.backends.capacity import require_memory
 from resnetc.backends.torch.source import emit_source, factory_name
 from resnetc.diagnostics import InternalError
 from resnetc.ir import Graph, Node, Parameter
@@ -26,7 +27,9 @@ def build_module(graph: Graph, init: HeNormal | None = None, seed: int | None = 
     Its state_dict has the graph's parameters, in shape and order; but what a module holds itself,
     such as a `channel_scale`, comes in torch before what its children hold. Weights are set by
     :func:`initialise`. Tracebacks and `inspect.getsource` show the source, which no file holds.
+    Raises RunError where the weights are larger than the memory.
     """
+    require_memory(graph, at_once=True)
     return initialise(blank_module(graph, init).to_empty(device="cpu"), graph, init, seed)
 
 
