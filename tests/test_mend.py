@@ -193,6 +193,54 @@ def test_a_brace_is_put_on_its_line(broken: Path) -> None:
     assert broken.read_text() == text
 
 
+@pytest.mark.parametrize(
+    ("written", "mended"),
+    [
+        ("Relu -> GELU -> Flatten", "relu -> gelu -> flatten"),
+        ("swish -> SiLU -> relu6_", "silu -> silu -> relu6"),
+        ("elu -> selu -> prelu -> relu7 -> celu", None),
+        ("a: BatchNorm2d -> b: BatchNorm2d()", "a: batchnorm -> b: batchnorm()"),
+        ("BatchNorm2d(3)", None),
+        ("Conv2d(3, 8, 3)", None),
+        ("a: conv2dd(3x3, 8) -> b: layernrom", "a: conv2d(3x3, 8) -> b: layernorm"),
+        ("conv1d(3x3, 8)", None),
+        ("dropot(20%) -> dorpout(20%)", "dropout(20%) -> dropout(20%)"),
+        ("softmox", "softmax"),
+        ("softmux_", None),
+    ],
+)
+def test_a_name_is_replaced_only_where_it_is_surely_meant(
+    broken: Path, written: str, mended: str | None
+) -> None:
+    text = f"rnet 1\n\nnetwork n {{\n  input 3x8x8\n  {written}\n}}\n"
+    broken.write_text(text)
+    assert run(["check", "--fix", "x.rnet"]) == (3 if mended is None else 0)
+    assert broken.read_text() == text.replace(written, mended or written)
+
+
+def test_a_label_that_is_read_as_a_tensor_is_kept_as_one(broken: Path) -> None:
+    text = "rnet 1\n\nnetwork n {\n  input 3x8x8\n  a: relu() * 2{} -> gelu\n  output a\n}\n"
+    broken.write_text(text.replace("{}", ""))
+    assert run(["check", "--fix", "x.rnet"]) == 0
+    assert broken.read_text() == text.replace("{}", " as a")
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        "output a  a: relu",
+        "s: seq { a: relu }  output a",
+        "a: relu as b, c  from a",
+        "abc: relu as ab  from abd",
+    ],
+)
+def test_a_tensor_is_not_kept_where_that_would_not_reach(broken: Path, statements: str) -> None:
+    text = f"rnet 1\n\nnetwork n {{\n  input 3x8x8\n  {statements}\n}}\n"
+    broken.write_text(text)
+    assert run(["check", "--fix", "x.rnet"]) == 3
+    assert broken.read_text() == text
+
+
 def test_a_suggestion_is_left_alone(broken: Path) -> None:
     text = "rnet 1\n\nnetwork n {\n  input 3x8x8\n  conv1: conv(3x3, 8)\n  expect params = 612\n}\n"
     broken.write_text(text)

@@ -13,11 +13,12 @@ from resnetc.lang.bind import bind_arguments, misplaced_argument
 from resnetc.lang.budget import CALL, Budget
 from resnetc.lang.builtins import FUNCTIONS
 from resnetc.lang.convert import checked
-from resnetc.lang.mistake import Mistake, Poisoned, unknown_name
+from resnetc.lang.mistake import Mistake, Poisoned
 from resnetc.lang.modules import Definition, Module
 from resnetc.lang.operators import arithmetic, finite, join_lists
 from resnetc.lang.signatures import with_arguments
 from resnetc.lang.tables import misfit, record
+from resnetc.lang.unknown_names import unknown_name
 from resnetc.lang.values import (
     Bound,
     Comparison,
