@@ -218,6 +218,40 @@ def test_a_name_is_replaced_only_where_it_is_surely_meant(
     assert broken.read_text() == text.replace(written, mended or written)
 
 
+@pytest.mark.parametrize(
+    ("written", "mended"),
+    [
+        ("// first\n  a: relu", "# first\n  a: relu"),
+        ("a: relu // first", "a: relu # first"),
+        ("a: conv(3\u00d73, 4)  b: conv(3X3, 4)", "a: conv(3x3, 4)  b: conv(3x3, 4)"),
+        ("let _q = 3.\n  let _r = 4", "let _q = 3.0\n  let _r = 4"),
+        ("let _q = 3.\n  a: relu", "let _q = 3.0\n  a: relu"),
+        ("let _q = 2^3", "let _q = 2**3"),
+        ("let _q = “a”  relu", 'let _q = "a"  relu'),
+        ("a: conv(1x1, 3) x 3", "a: conv(1x1, 3) * 3"),
+        ("a: 3 * conv(1x1, 3)", "a: conv(1x1, 3) * 3"),
+        ("3 * relu", "relu * 3"),
+        ("3 * conv(1x1, w(3))", None),
+        ("conv2: conv 3x3 64", "conv2: conv(3x3, 64)"),
+        ("conv2: conv 64  relu", None),
+        ("a: relu -> b: conv 3x3 4 -> relu", "a: relu -> b: conv(3x3, 4) -> relu"),
+        ("let _q = 3\n  // the last layer\n  relu", "let _q = 3\n  # the last layer\n  relu"),
+        ("requrie here.channels == 3, “why”", 'require here.channels == 3, "why"'),
+        ("sett act = gelu", None),
+        ("outptu here", "output here"),
+    ],
+)
+def test_what_other_languages_write_is_written_anew(
+    broken: Path, written: str, mended: str | None
+) -> None:
+    text = f"rnet 1\n\nnetwork n {{\n  input 3x8x8\n  {written}\n}}\n"
+    broken.write_text(text)
+    done = run(["check", "--fix", "x.rnet"])
+    assert (done, broken.read_text()) == (
+        (3, text) if mended is None else (0, text.replace(written, mended))
+    )
+
+
 def test_a_label_that_is_read_as_a_tensor_is_kept_as_one(broken: Path) -> None:
     text = "rnet 1\n\nnetwork n {\n  input 3x8x8\n  a: relu() * 2{} -> gelu\n  output a\n}\n"
     broken.write_text(text.replace("{}", ""))

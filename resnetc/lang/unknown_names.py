@@ -43,6 +43,11 @@ def unknown_name(
 ) -> Mistake:
     """The mistake of a name that means nothing in a file. `local` are the names in force there
     that fit."""
+    message = f"there is nothing called `{name}` here"
+    slashes = _COMMENT.match(span.source.text, span.source.line_start(span.line), span.start)
+    if slashes:
+        sign = Span(span.source, *slashes.span(1))
+        return Mistake("E0201", message, span, help=Help("a comment begins with `#`", sign, "#"))
     modules = elsewhere(name, home, wanted.declared)
     if modules:
         module = modules[0]
@@ -50,7 +55,6 @@ def unknown_name(
         advice = _import_of(name, module, home, sure=len(modules) == 1)
         return Mistake("E0202", message, span, help=advice)
     declared = {n: d.decl for n, d in home.names.items() if isinstance(d.decl, wanted.declared)}
-    message = f"there is nothing called `{name}` here"
     meant = _elsewhere_called(name, span, declared)
     if meant is not None:
         return Mistake("E0201", message, span, help=meant)
@@ -124,6 +128,7 @@ def _above_comments(source: Source, line: int) -> int:
 
 # ------------------------------------------------------------------------------ other languages
 
+_COMMENT = re.compile(r"[ \t]*(//)")
 _ARGUMENTS = re.compile(r"\s*\(\s*[^)\s]")
 
 
