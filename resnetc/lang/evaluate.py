@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from resnetc.diagnostics import Help, Span, suggest
+from resnetc.diagnostics import Help, Span, is_typo, suggest
 from resnetc.lang import syntax as s
 from resnetc.lang.bind import bind_arguments, misplaced_argument
 from resnetc.lang.budget import CALL, Budget
-from resnetc.lang.builtins import FUNCTIONS
+from resnetc.lang.builtins import FUNCTIONS, Unfit
 from resnetc.lang.convert import checked
 from resnetc.lang.mistake import Mistake, Poisoned
 from resnetc.lang.modules import Definition, Module
@@ -38,6 +38,9 @@ from resnetc.lang.values import (
 )
 from resnetc.recipes import DATA_SETS, WORDS
 
+_ORDER = ("<", "<=", ">", ">=")
+_SHOWN = 60
+"""Characters of arguments that a message shows."""
 RECIPE_METRICS = ("train_error",)
 RECIPE_WORDS = frozenset({*WORDS, *DATA_SETS, *RECIPE_METRICS})
 
@@ -276,6 +279,10 @@ class Evaluator:
         values = [list(value) if isinstance(value, Range) else value for value in values]
         try:
             result = FUNCTIONS[name](*values)
+        except Unfit as error:
+            shown = ", ".join(map(show, values))
+            message = f"`{name}({shown if len(shown) <= _SHOWN else '...'})` has no value"
+            raise Mistake("E0305", message, span, str(error)) from None
         except (TypeError, ValueError, OverflowError):
             shown = ", ".join(type_name(value) for value in values)
             raise Mistake("E0305", f"`{name}` cannot take ({shown})", span) from None
@@ -370,8 +377,9 @@ class Evaluator:
                 return left
             return self.typed(expr.right, env, bool, "bool")
         left, right = self(expr.left, env), self(expr.right, env)
-        if isinstance(left, Word) and left.name in RECIPE_METRICS:
-            return self._comparison(expr, left.name, right)
+        metric = isinstance(left, Word) and left.name in RECIPE_METRICS
+        if isinstance(left, Word) and (metric or expr.operator in _ORDER):
+            return self._comparison(expr, left, right)
         if expr.operator in ("==", "!="):
             self.budget.value(left, expr.span)
             same = isinstance(left, bool) is isinstance(right, bool) and left == right
@@ -386,8 +394,22 @@ class Evaluator:
         assert isinstance(right, int | float)
         return arithmetic(expr, left, right)
 
-    def _comparison(self, expr: s.Binary, metric: str, right: object) -> Comparison:
+    def _comparison(self, expr: s.Binary, metric: Word, right: object) -> Comparison:
+        """`train_error < 80%`, of which the left side may be misspelt."""
+        if metric.name not in RECIPE_METRICS:
+            close = suggest(metric.name, RECIPE_METRICS)
+            sure = close is not None and is_typo(metric.name, close)
+            advice = Help(f"did you mean `{close}`?", metric.name_span, close, sure=sure)
+            note = f"a condition compares {', '.join(RECIPE_METRICS)}"
+            message = f"there is no `{metric.name}`"
+            raise Mistake(
+                "E0201",
+                message,
+                metric.name_span,
+                notes=(note,),
+                help=advice if close else None,
+            )
         number = checked(right, s.TypeExpr(expr.right.span, "ratio"), expr.right.span)
-        if expr.operator not in ("<", "<=", ">", ">=") or not isinstance(number, float):
-            raise Mistake("E0307", f"a condition compares `{metric}` by < or >", expr.span)
-        return Comparison(metric, expr.operator, float(number))
+        if expr.operator not in _ORDER or not isinstance(number, float):
+            raise Mistake("E0307", f"a condition compares `{metric.name}` by < or >", expr.span)
+        return Comparison(metric.name, expr.operator, float(number))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 
 from resnetc.diagnostics import Span
@@ -77,5 +78,8 @@ def finite(value: object, span: Span) -> object:
     if isinstance(value, s.Percent):
         value = float(value)
     if not is_finite(value):
-        raise Mistake("E0309", f"the result is out of range (ints reach {MAX_INT})", span)
+        most = f"floats reach {sys.float_info.max:.3g}"
+        if isinstance(value, int):
+            most = f"ints reach {MAX_INT}"
+        raise Mistake("E0309", f"the result is out of range ({most})", span)
     return value

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from resnetc.diagnostics import Help, Label, Span
 from resnetc.lang import syntax as s
 from resnetc.lang.evaluate import Env, Evaluator
+from resnetc.lang.mending import as_map
 from resnetc.lang.mistake import Abandon, Mistake, Poisoned
 from resnetc.lang.observe import Observer, Row
 from resnetc.lang.record import Recorder, join
@@ -233,13 +234,11 @@ class Placer:
 
     def _op_mistake(self, error: OpError, span: Span, operand: Tensor) -> Mistake:
         made = Label(self.record.ops[operand.id].span, f"gives {operand.type}")
+        advice = None if error.advice is None else Help(error.advice)
+        if error.code == "E0409":
+            advice = as_map(self.record.ops, operand) or advice
         return Mistake(
-            error.code,
-            error.message,
-            span,
-            secondary=(made,),
-            notes=error.notes,
-            help=error.advice,
+            error.code, error.message, span, secondary=(made,), notes=error.notes, help=advice
         )
 
     def _operand(self, site: Site, call: s.Call) -> Tensor:

@@ -7,6 +7,7 @@ from functools import partial
 
 from resnetc.diagnostics import Help, Label, Span, suggest
 from resnetc.lang import syntax as s
+from resnetc.lang.convert import checked
 from resnetc.lang.evaluate import Env, Evaluator
 from resnetc.lang.mending import as_residual
 from resnetc.lang.mistake import Mistake, Poisoned
@@ -171,12 +172,11 @@ class Structures:
         before = one_tensor(before, "`residual`", call.name_span)
         after = one_tensor(place.here, "the end of a `residual`", call.name_span)
         policy, policy_span = settings["shortcut"]
+        wanted = s.TypeExpr(policy_span, "shortcut", optional=True)
+        policy = checked(policy, wanted, policy_span)
         ends = [(after, body.span)]
         if isinstance(policy, Policy):
             ends += self._shortcut(policy, before, after, env, site, policy_span)
-        elif policy is not None:
-            message = f"expected shortcut, found {type_name(policy)}"
-            raise Mistake("E0301", message, policy_span)
         self._join("add", ends, site, call.name_span)
         act, act_span = settings["act"]
         if act is None:
