@@ -17,7 +17,7 @@ from resnetc.lang.evaluate import Env, Evaluator
 from resnetc.lang.record import Recorder
 from resnetc.lang.site import Site
 from resnetc.lang.values import Bound
-from resnetc.lang.variants import Derived
+from resnetc.lang.variants import KEYWORDS, OPTION, Derived
 
 WRITTEN, BOUND, WITH, SETTING = "written", "bound", "with", "--set"
 DEFAULT, LET, SET, LOOP, PLACE = "default", "let", "set", "loop", "place"
@@ -163,7 +163,7 @@ class Tracer(Evaluator):
     def overriding(self, span: Span, value: object) -> Origin:
         """The origin of what `with` or --set gave at a place."""
         known = self._expressions.get(_place(span))
-        kind = SETTING if span.source.name.startswith("--set ") else WITH
+        kind = SETTING if span.source.name in (OPTION, KEYWORDS) else WITH
         return replace(known or Origin(kind, value, span), kind=kind, value=value)
 
     def _placed(
@@ -261,9 +261,7 @@ class TracedElaborator(Elaborator):
 
 
 def _value_of(setting: Span) -> Span:
-    """The value of a `name = value` of a `with`; --set has the value alone."""
-    if setting.source.name.startswith("--set "):
-        return setting
+    """The value of a `name = value` of a `with` or --set."""
     value = setting.text.partition("=")[2].lstrip()
     return Span(setting.source, setting.end - len(value), setting.end)
 

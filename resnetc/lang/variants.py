@@ -21,6 +21,8 @@ from resnetc.lang.unknown_names import NETWORK, unknown_name
 from resnetc.lang.values import Bound, NetworkValue, a_type
 
 MAX_DERIVATIONS = 64
+OPTION, KEYWORDS = "--set", "keyword arguments"
+"""What messages call the places of settings that stand in no file."""
 
 
 @dataclass
