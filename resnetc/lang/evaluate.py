@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from resnetc.diagnostics import Help, Span, is_typo, suggest
+from resnetc.diagnostics import Help, Span, suggest
 from resnetc.lang import syntax as s
 from resnetc.lang.bind import bind_arguments, misplaced_argument
 from resnetc.lang.budget import CALL, Budget
@@ -15,13 +15,12 @@ from resnetc.lang.builtins import FUNCTIONS, Unfit
 from resnetc.lang.convert import checked
 from resnetc.lang.mistake import Mistake, Poisoned
 from resnetc.lang.modules import Definition, Module
-from resnetc.lang.operators import arithmetic, finite, join_lists
+from resnetc.lang.operators import COMPARE, METRICS, arithmetic, condition, finite, join_lists
 from resnetc.lang.signatures import with_arguments
 from resnetc.lang.tables import misfit, record
 from resnetc.lang.unknown_names import unknown_name
 from resnetc.lang.values import (
     Bound,
-    Comparison,
     Function,
     Layer,
     NetworkValue,
@@ -38,11 +37,9 @@ from resnetc.lang.values import (
 )
 from resnetc.recipes import DATA_SETS, WORDS
 
-_ORDER = ("<", "<=", ">", ">=")
 _SHOWN = 60
 """Characters of arguments that a message shows."""
-RECIPE_METRICS = ("train_error",)
-RECIPE_WORDS = frozenset({*WORDS, *DATA_SETS, *RECIPE_METRICS})
+RECIPE_WORDS = frozenset({*WORDS, *DATA_SETS, *METRICS})
 
 
 @dataclass(slots=True)
@@ -377,9 +374,8 @@ class Evaluator:
                 return left
             return self.typed(expr.right, env, bool, "bool")
         left, right = self(expr.left, env), self(expr.right, env)
-        metric = isinstance(left, Word) and left.name in RECIPE_METRICS
-        if isinstance(left, Word) and (metric or expr.operator in _ORDER):
-            return self._comparison(expr, left, right)
+        if isinstance(left, Word) and (left.name in METRICS or expr.operator in COMPARE):
+            return condition(expr, left, right)
         if expr.operator in ("==", "!="):
             self.budget.value(left, expr.span)
             same = isinstance(left, bool) is isinstance(right, bool) and left == right
@@ -393,23 +389,3 @@ class Evaluator:
         assert isinstance(left, int | float)
         assert isinstance(right, int | float)
         return arithmetic(expr, left, right)
-
-    def _comparison(self, expr: s.Binary, metric: Word, right: object) -> Comparison:
-        """`train_error < 80%`, of which the left side may be misspelt."""
-        if metric.name not in RECIPE_METRICS:
-            close = suggest(metric.name, RECIPE_METRICS)
-            sure = close is not None and is_typo(metric.name, close)
-            advice = Help(f"did you mean `{close}`?", metric.name_span, close, sure=sure)
-            note = f"a condition compares {', '.join(RECIPE_METRICS)}"
-            message = f"there is no `{metric.name}`"
-            raise Mistake(
-                "E0201",
-                message,
-                metric.name_span,
-                notes=(note,),
-                help=advice if close else None,
-            )
-        number = checked(right, s.TypeExpr(expr.right.span, "ratio"), expr.right.span)
-        if expr.operator not in _ORDER or not isinstance(number, float):
-            raise Mistake("E0307", f"a condition compares `{metric.name}` by < or >", expr.span)
-        return Comparison(metric.name, expr.operator, float(number))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from resnetc.diagnostics import Help, Label, Span
 from resnetc.lang import syntax as s
@@ -33,6 +34,14 @@ from resnetc.ops import PRIMITIVES, OpError
 MAX_BLOCK_DEPTH = 32
 
 
+@dataclass(frozen=True, slots=True)
+class _Active:
+    """A call that is being elaborated, and what it opened."""
+
+    call: s.Call
+    decl: s.Block | s.Shortcut
+
+
 class Placer:
     """Places rows of layers. `run` elaborates the statements of a body; `observe` is told of every
     step."""
@@ -44,8 +53,10 @@ class Placer:
         self.record = record
         self._observe = observe
         self._run = run
-        self._structures = Structures(evaluate, record, run, self._call)
-        self._sites: list[s.Call] = []
+        self._structures = Structures(
+            evaluate, record, run, self._call, self._active, self._refuse_again
+        )
+        self._sites: list[_Active] = []
         self.reuse = Reuse(record)
         self.replay = Replay(record, enabled=observe is None)
 
@@ -67,6 +78,9 @@ class Placer:
             self._layers(step, step.core, env, site)
         for bind, value in zip(step.binds, self._flowing(step, site), strict=True):
             self._bind(bind, value, env)
+            for tensor in value if isinstance(value, list) else [value]:
+                if isinstance(tensor, Tensor):
+                    self.record.rows.setdefault(tensor.id, step.span)
 
     def _layers(self, step: s.Step, call: s.Call, env: Env, site: Site) -> None:
         """Place what a step calls; a label can be reused from here on."""
@@ -263,32 +277,44 @@ class Placer:
         place = open_block(self.record, decl.name, component, site, call.span)
         what = f"in block `{decl.name}`"
         place.opened = Opened(what, call.name_span, layer.home, site.opened)
-        with self._active(call, decl, site):
+        with self._active(call, decl, site, call.name_span):
             if component is None or not self.replay.enabled:
                 self._run(decl.body, inner, place)
             else:
                 values = {param.name: inner.names[param.name] for param in decl.params}
                 key = key_of(decl, values, door, env.ambients)
-                if not self.replay.copied(key, place, self._sites[:-1]):
+                active = [site.call for site in self._sites[:-1]]
+                if not self.replay.copied(key, place, active):
                     with self.replay.recording(key, env.ambients, place):
                         self._run(decl.body, inner, place)
         site.here = place.here
 
     @contextlib.contextmanager
-    def _active(self, call: s.Call, decl: s.Block, site: Site) -> Iterator[None]:
-        """A call site may not be active inside itself: this is why every elaboration ends."""
-        if any(active is call for active in self._sites):
-            names = [active.name for active in self._sites]
-            circle = " -> ".join([*names[self._sites.index(call) :], call.name])
-            message = f"block `{decl.name}` would contain itself"
-            note = "blocks may not recurse; use `* n` or `for`"
-            raise Mistake("E0408", message, call.name_span, circle, notes=(note,))
-        if site.depth >= MAX_BLOCK_DEPTH:
+    def _active(
+        self, call: s.Call, decl: s.Block | s.Shortcut, site: Site, span: Span
+    ) -> Iterator[None]:
+        """What a call opens is being elaborated. A `residual` opens the policy that it runs."""
+        self._refuse_again(call, decl, span)
+        if isinstance(decl, s.Block) and site.depth >= MAX_BLOCK_DEPTH:
             message = f"stopped {MAX_BLOCK_DEPTH} blocks deep"
-            raise Abandon("E0604", message, call.name_span)
-        self._sites.append(call)
+            raise Abandon("E0604", message, span)
+        self._sites.append(_Active(call, decl))
         self.replay.entered(call)
         try:
             yield
         finally:
             self._sites.pop()
+
+    def _refuse_again(self, call: s.Call, decl: s.Block | s.Shortcut, span: Span) -> None:
+        """A call site may not be active inside itself: this is why every elaboration ends."""
+        sites = [active.call for active in self._sites]
+        if not any(active is call for active in sites):
+            return
+        inside = self._sites[sites.index(call) :]
+        circle = " -> ".join([*(active.decl.name for active in inside), decl.name])
+        kind = "block" if isinstance(decl, s.Block) else "shortcut"
+        note = "blocks may not recurse; use `* n` or `for`"
+        if kind == "shortcut":
+            note = "what a shortcut places has another shortcut, such as `residual(shortcut=plain)`"
+        message = f"{kind} `{decl.name}` would contain itself"
+        raise Mistake("E0408", message, span, circle, notes=(note,))
