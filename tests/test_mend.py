@@ -239,6 +239,18 @@ def test_a_name_is_replaced_only_where_it_is_surely_meant(
         ("requrie here.channels == 3, “why”", 'require here.channels == 3, "why"'),
         ("sett act = gelu", None),
         ("outptu here", "output here"),
+        ("let _q = 3.\n  relu -> gelu", "let _q = 3.0\n  relu -> gelu"),
+        ("a: conv(1x1, 3) x3", "a: conv(1x1, 3) * 3"),
+        ("a: conv(1x1, 3) \u00d7 3", "a: conv(1x1, 3) * 3"),
+        ("b: conv 3x3, 4 => 4x8x8", "b: conv(3x3, 4) => 4x8x8"),
+        ("b: conv 3x3, 4, bias=true", None),
+        ("b: conv 3x3, 4,\n  relu", None),
+        ("3 * conv 3x3", None),
+        ("=> 3x8x8 // a map", "=> 3x8x8 # a map"),
+        ("=> 8x8 // map", "=> 8x8 # map"),
+        ("let q = 3  relu * q // 2", None),
+        ("relu /* a map */", None),
+        ("let _q = \u2018a\u2019  relu", 'let _q = "a"  relu'),
     ],
 )
 def test_what_other_languages_write_is_written_anew(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from resnetc.diagnostics import Help, Span, suggest
+from resnetc.diagnostics import Span
 from resnetc.lang import syntax as s
 from resnetc.lang.bind import bind_arguments, misplaced_argument
 from resnetc.lang.budget import CALL, Budget
@@ -18,7 +18,7 @@ from resnetc.lang.modules import Definition, Module
 from resnetc.lang.operators import COMPARE, METRICS, arithmetic, condition, finite, join_lists
 from resnetc.lang.signatures import with_arguments
 from resnetc.lang.tables import misfit, record
-from resnetc.lang.unknown_names import unknown_name
+from resnetc.lang.unknown_names import unknown_attribute, unknown_name
 from resnetc.lang.values import (
     Bound,
     Function,
@@ -31,7 +31,6 @@ from resnetc.lang.values import (
     Word,
     a_type,
     attribute,
-    attributes,
     show,
     type_name,
 )
@@ -207,14 +206,7 @@ class Evaluator:
         try:
             return attribute(base, expr.name)
         except KeyError:
-            known = attributes(base)
-            close = suggest(expr.name, known)
-            note = f"it has {', '.join(known)}" if known else "it has no attributes"
-            message = f"{a_type(base)} has no `{expr.name}`"
-            end = expr.span.end
-            word = Span(expr.span.source, end - len(expr.name), end)
-            advice = Help(f"did you mean `{close}`?", word, close) if close else None
-            raise Mistake("E0212", message, expr.span, notes=(note,), help=advice) from None
+            raise unknown_attribute(expr, base) from None
 
     def _index(self, expr: s.Index, env: Env) -> object:
         items = self.items(expr.base, env)

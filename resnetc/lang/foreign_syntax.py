@@ -13,7 +13,11 @@ from resnetc.lang.scan import spans, starts_line
 from resnetc.lang.syntax_place import OPERATORS, STATEMENTS, Place
 
 _LITERAL = re.compile(r'\d[\w.]*%?|"[^"\n]*"')
-_REPEAT_FIRST = re.compile(r"(\d+)\s*\*\s*([A-Za-z_]\w*(?:\([^()\n]*\))?)(?!\w|\s*[({.])")
+_TIMES = re.compile(r"(\d+)[ \t]*\*")
+_REPEAT_FIRST = re.compile(
+    r"(\d+)[ \t]*\*[ \t]*([A-Za-z_]\w*(?:\([^()\n]*\))?)(?=[ \t]*(?:$|->|=>|as\b|[}|#]))", re.M
+)
+_UNDIVIDED = re.compile(r'\d+(?:x\d+)+|"[^"\n]*"')
 _WORDS = re.compile(r"//[ \t]*\w+[ \t]+\w+")
 _LABEL_ONLY = {"COLON"}
 """What may follow a number or a string where a statement could begin."""
@@ -36,13 +40,18 @@ def _misspelt(place: Place) -> Diagnostic | None:
 
 def _comment(place: Place) -> Diagnostic | None:
     """`// a comment`, of which a word or two may have been read as a divisor and a layer."""
+    if place.here.source.text.startswith("/*", place.here.start):
+        advice = Help("a comment begins with `#`, on each of its lines")
+        return Diagnostic("E0100", "`/*` begins no comment", Label(place.here), help=advice)
     signs = [token for token in (*place.before, place.here) if token.text == "//"]
     if not signs or signs[-1].line != place.here.line:
         return None
     sign = signs[-1]
-    behind_layer = sign is place.here and "STAR" in place.accepts
-    if not (starts_line(sign) or behind_layer or _WORDS.match(sign.source.text, sign.start)):
-        return None
+    if not (starts_line(sign) or _WORDS.match(sign.source.text, sign.start)):
+        before = place.before[-1].text if place.before else ""
+        undivided = "STAR" in place.accepts or _UNDIVIDED.fullmatch(before)
+        if sign is not place.here or not undivided:
+            return None
     advice = Help("a comment begins with `#`", sign, "#")
     return Diagnostic("E0100", "`//` begins no comment", Label(sign), help=advice)
 
@@ -67,11 +76,14 @@ def _repeat_first(place: Place) -> Diagnostic | None:
         count = place.here
     else:
         return None
-    match = _REPEAT_FIRST.match(count.source.text, count.start)
-    if match is None:
+    times = _TIMES.match(count.source.text, count.start)
+    if times is None:
         return None
-    whole, turned = Span(count.source, *match.span()), f"{match[2]} * {match[1]}"
-    advice = Help(f"write `{turned}`", whole, turned)
+    advice = Help(f"write the layer first: `basic(64) * {times[1]}`")
+    match = _REPEAT_FIRST.match(count.source.text, count.start)
+    if match is not None:
+        whole, turned = Span(count.source, *match.span()), f"{match[2]} * {match[1]}"
+        advice = Help(f"write `{turned}`", whole, turned)
     message = "a repeat stands behind what it repeats"
     return Diagnostic("E0100", message, Label(count), help=advice)
 
@@ -88,18 +100,29 @@ def _bare_arguments(place: Place) -> Diagnostic | None:
     callee = before[-1]
     if not callee.text.isidentifier() or callee.text in place.keywords:
         return None
+    arguments, behind = _run(first)
+    shown = f"{callee.text}({', '.join(token.text for token in arguments)}"
+    written = callee.to(arguments[-1])
+    advice = Help(f"write `{shown}, ...)`")
+    if behind in ("", "->", "=>", "*", "as", "}", "|"):
+        advice = Help(f"write `{shown})`", written, f"{shown})")
+    label = Label(first.to(arguments[-1]))
+    return Diagnostic("E0100", "arguments stand in parentheses", label, help=advice)
+
+
+def _run(first: Span) -> tuple[list[Span], str]:
+    """The numbers and strings on a line from the first on, and what stands behind them there."""
     source = first.source
     end = source.line_start(first.line) + len(source.line_text(first.line))
-    line = spans(source, first.start, end)
-    count = next((i for i, t in enumerate(line) if not _LITERAL.fullmatch(t.text)), len(line))
-    behind = line[count].text if count < len(line) else ""
-    arguments = ", ".join(token.text for token in line[:count])
-    written = Span(source, callee.end, line[count - 1].end)
-    advice = Help(f"write `{callee.text}({arguments}, ...)`")
-    if behind in ("", "->", "=>", "*", "as", "}", "|"):
-        advice = Help(f"write `{callee.text}({arguments})`", written, f"({arguments})")
-    label = Label(Span(source, first.start, written.end))
-    return Diagnostic("E0100", "arguments stand in parentheses", label, help=advice)
+    run: list[Span] = []
+    comma = False
+    for token in spans(source, first.start, end):
+        if _LITERAL.fullmatch(token.text):
+            run.append(token)
+        elif token.text != "," or comma:
+            return run, token.text
+        comma = token.text == ","
+    return run, "," if comma else ""
 
 
 def _ternary(place: Place) -> Diagnostic | None:

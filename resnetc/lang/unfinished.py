@@ -21,9 +21,8 @@ def broken_number(place: Place) -> Diagnostic | None:
     """`3.`: the next word was read as the name of an attribute, or could not be."""
     tail = [*place.before[-3:], place.here]
     for number, dot, after in zip(tail, tail[1:], tail[2:], strict=False):
-        joined = dot.text == "." and number.end == dot.start
         apart = after.start > dot.end or not after.text.isidentifier()
-        if joined and apart and _WHOLE.fullmatch(number.text):
+        if dot.text == "." and apart and _WHOLE.fullmatch(number.text):
             written = number.to(dot)
             advice = Help(f"write `{number.text}.0`", written, f"{number.text}.0")
             message = f"`{written.text}` is not a size or a number"

@@ -12,6 +12,7 @@ from resnetc.lang.builtins import FUNCTIONS
 from resnetc.lang.mistake import Mistake
 from resnetc.lang.modules import Module, elsewhere
 from resnetc.lang.syntax_place import STATEMENTS
+from resnetc.lang.values import a_type, attributes
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,24 @@ def unknown_name(
     if close in declared and close not in local:
         secondary = (Label(declared[close].name_span, "declared here"),)
     return Mistake("E0201", message, span, secondary=secondary, help=similar)
+
+
+def unknown_attribute(expr: s.Attr, base: object) -> Mistake:
+    """The mistake of an attribute that a value does not have."""
+    known, end = attributes(base), expr.span.end
+    word = Span(expr.span.source, end - len(expr.name), end)
+    number = expr.base.span
+    if number.text.isdecimal() and word.start > number.end + 1:
+        # `3.` at the end of a line; the next word was read as the attribute.
+        written = Span(number.source, number.start, number.end + 1)
+        message = f"`{written.text}` is not a size or a number"
+        advice = Help(f"write `{number.text}.0`", written, f"{number.text}.0")
+        return Mistake("E0103", message, written, "digits follow the dot", help=advice)
+    close = suggest(expr.name, known)
+    note = f"it has {', '.join(known)}" if known else "it has no attributes"
+    message = f"{a_type(base)} has no `{expr.name}`"
+    similar = Help(f"did you mean `{close}`?", word, close) if close else None
+    return Mistake("E0212", message, expr.span, notes=(note,), help=similar)
 
 
 def of_label(name: str, span: Span, step: s.Step, *, output: bool) -> Mistake:
@@ -128,6 +147,7 @@ def _above_comments(source: Source, line: int) -> int:
 
 # ------------------------------------------------------------------------------ other languages
 
+_REPEATED = re.compile(r"[xX]\d+")
 _COMMENT = re.compile(r"[ \t]*(//)")
 _ARGUMENTS = re.compile(r"\s*\(\s*[^)\s]")
 
@@ -137,6 +157,8 @@ def _elsewhere_called(name: str, span: Span, declared: dict[str, s.Decl]) -> Hel
 
     The name alone can be replaced; arguments are given in another order, or mean something else.
     """
+    if _REPEATED.fullmatch(name) and span.source.text[: span.start].rstrip().endswith(")"):
+        return Help(f"a repeat is written `* {name[1:]}`", span, f"* {name[1:]}")
     if name in _CONSTANTS:
         return Help(f"did you mean `{_CONSTANTS[name]}`?", span, _CONSTANTS[name])
     here = _OPS.get(name.replace("_", "").casefold())

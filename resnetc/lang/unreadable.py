@@ -9,7 +9,7 @@ from resnetc.diagnostics import Diagnostic, Help, Label, Source, Span
 _BROKEN_SIZE = re.compile(r"\d+(?:x\d+)*x?[A-Za-z_]\w*|\d+(?:x\d+)+\w*")
 _LIKE_SIZE = re.compile(r"\d+(?:[xX\u00d7]\d+)+(?!\w)")
 _CURLY_QUOTED = re.compile(
-    r"[\u201c\u201d\u201e\u00ab]([^\"\\\n\u201c\u201d\u00bb]*)[\u201c\u201d\u00bb]"
+    r"[\u2018\u201c-\u201e\u00ab]([^\"\\\n\u2019\u201c\u201d\u00bb]*)[\u2019\u201c\u201d\u00bb]"
 )
 _CLOSED_STRING = re.compile(r'"(?:[^"\\\n]|\\.)*"')
 _BAD_ESCAPE = re.compile(r'(?:[^\\]|\\[nt"\\{}])*(\\.)')
@@ -18,7 +18,7 @@ _FOREIGN = {
     "%": ("the remainder is written `mod`", "mod"),
     "&": ("write `and`", "and"),
     "^": ("a power is written `**`", "**"),
-    "\u00d7": ("a product is written `*`, a size with the letter x", "*"),
+    "\u00d7": ("a product or repeat is written `*`, a size with the letter x", "*"),
     "!": ("write `not`, or `!=`", "not "),
     "'": ('strings stand in double quotes, as "after"', None),
     "\\": ("a statement may go on in the next line as it is", ""),
