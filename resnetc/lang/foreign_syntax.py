@@ -70,7 +70,7 @@ def _repeat_by_x(place: Place) -> Diagnostic | None:
 
 def _repeat_first(place: Place) -> Diagnostic | None:
     """`3 * basic(64)`, behind a label or not."""
-    if place.here.text == "*" and place.accepts == _LABEL_ONLY:
+    if place.here.text == "*" and place.accepts == _LABEL_ONLY and place.before:
         count = place.before[-1]
     elif "REUSE" in place.accepts:
         count = place.here
@@ -90,10 +90,9 @@ def _repeat_first(place: Place) -> Diagnostic | None:
 
 def _bare_arguments(place: Place) -> Diagnostic | None:
     """`conv 3x3 64`: numbers and strings right behind a layer."""
-    is_first = "LPAR" in place.accepts and _LITERAL.fullmatch(place.here.text)
-    if not is_first and place.accepts != _LABEL_ONLY:
+    first = place.before[-1] if place.accepts == _LABEL_ONLY and place.before else place.here
+    if not _LITERAL.fullmatch(first.text) or (first is place.here and "LPAR" not in place.accepts):
         return None
-    first = place.here if is_first else place.before[-1]
     before = [token for token in place.before if token.end <= first.start]
     if len(before) < 2 or before[-1].line != first.line or before[-2].text in _GO_ON - {":", "->"}:
         return None
