@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from resnetc.diagnostics import CompileError, Diagnostic, Source
+from resnetc.diagnostics import CompileError, Diagnostic, Source, Span
 from resnetc.ir import Graph
 from resnetc.lang import syntax as s
 from resnetc.lang.evaluate import Env, Evaluator
@@ -14,7 +14,7 @@ from resnetc.lang.mistake import Mistake, Poisoned
 from resnetc.lang.modules import Definition, Program
 from resnetc.lang.parser import parse_expression
 from resnetc.lang.sections import Sections, network_of
-from resnetc.lang.variants import Derived, derive, needs, require_bound
+from resnetc.lang.variants import KEYWORDS, OPTION, Derived, derive, needs, require_bound
 from resnetc.zoo import Reference
 
 
@@ -78,17 +78,20 @@ def derived_network(
     definition: Definition,
     settings: Mapping[str, str] | None = None,
     *,
+    keywords: Collection[str] = (),
     template_fits: bool = False,
 ) -> Derived:
-    """The network a definition stands for, with settings from outside. Raises CompileError, also
-    for one with open parameters, unless `template_fits`."""
+    """The network a definition stands for, with settings from outside, of which `keywords` are
+    keyword arguments of a call in Python. Raises CompileError, also for one with open parameters,
+    unless `template_fits`."""
     try:
         derived = derive(definition, evaluate)
         for name, text in (settings or {}).items():
-            source = Source(f"--set {name}", text)
-            expr = parse_expression(source)
+            place = KEYWORDS if name in keywords else OPTION
+            source = Source(place, f"{name}={text}")
+            expr = parse_expression(source, len(name) + 1)
             value = evaluate(expr, Env(definition.home))
-            derived.override(name, value, expr.span, expr.span)
+            derived.override(name, value, Span(source, 0, len(name)), expr.span)
             derived.rebound = True
         if not template_fits:
             require_bound(derived)

@@ -90,8 +90,7 @@ class Network:
 
     def bind(self, **parameters: object) -> Network:
         """The same network with parameters bound, as `load` takes them."""
-        settings = {**self.settings, **_written(parameters)}
-        return load(self.reference, settings, outputs=self.outputs)
+        return _load(self.reference, self.settings, self.outputs, parameters)
 
     def with_outputs(self, labels: Sequence[str]) -> Network:
         """The network that gives exactly these: labels of blocks or layers, for the values behind
@@ -142,7 +141,6 @@ class Network:
 # --------------------------------------------------------------------------------- text to graph
 
 
-@collector_paused()
 def load(
     reference: str | Path,
     settings: Mapping[str, str] | None = None,
@@ -160,8 +158,18 @@ def load(
     labels, as :meth:`Network.with_outputs` takes them. Raises UsageError when there is no such
     file, network or label, CompileError when the spec is wrong.
     """
-    settings = {**(settings or {}), **_written(parameters)}
-    found = find(str(reference))
+    return _load(str(reference), settings or {}, outputs, parameters)
+
+
+@collector_paused()
+def _load(
+    reference: str,
+    settings: Mapping[str, str],
+    outputs: Sequence[str] | None,
+    parameters: Mapping[str, object],
+) -> Network:
+    settings = {**settings, **_written(parameters)}
+    found = find(reference)
     program = load_program(read_source(found.path, found.shown), found.path)
     findings = [*program.findings, *check_module(program.entry)]
     definition = choose(program, found)
@@ -170,7 +178,7 @@ def load(
         sections = read_sections(program.entry)
     with collecting(findings):
         evaluate = Evaluator()
-        derived = derived_network(evaluate, definition, settings)
+        derived = derived_network(evaluate, definition, settings, keywords=parameters)
         checked = elaborate(derived, evaluate)
         graph = lower(checked)
         findings += [at_home(claim, derived) for claim in unmet(graph, checked.expectations)]

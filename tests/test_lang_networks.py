@@ -6,6 +6,7 @@ import pytest
 from spec_files import Folder, folder, ops, output, weights
 
 from resnetc.diagnostics import CompileError
+from resnetc.lang.place import MAX_BLOCK_DEPTH
 
 __all__ = ["folder"]
 
@@ -303,3 +304,20 @@ fn widths(n: int) -> list[int] {
     assert output(folder.body("conv(1x1, make_divisible(33))")) == (32, 8, 8)
     bad = "fn f(x: int) -> int = x / 2\nnetwork n { input 4x8x8  conv(1x1, f(3)) }"
     assert folder.codes(bad) == ["E0301"]
+
+
+def test_a_shortcut_is_no_block_and_does_not_count_as_one(folder: Folder) -> None:
+    deepest = MAX_BLOCK_DEPTH - 1
+    blocks = "".join(f"block b{i} {{ b{i + 1} }}\n" for i in range(deepest))
+    last = f"block b{deepest} {{ residual(shortcut=plain) {{ c: conv(3x3, 4) }} }}\n"
+    assert output(folder.body("b0", blocks + last)) == (4, 8, 8)
+
+
+def test_a_shortcut_may_place_a_residual_with_another(folder: Folder) -> None:
+    before = "shortcut v(x: shortcut) { | residual(shortcut=x, act=none) { d: conv(3x3, 8) } }\n"
+    for shortcut, convolutions in (("v(plain)", 2), ("v(C)", 3)):
+        body = f"a: seq {{ residual(shortcut={shortcut}) {{ c: conv(3x3, 8) }} }}"
+        assert ops(folder.body(body, before)).count("conv2d") == convolutions
+    assert folder.codes(
+        f"{before}network n {{ input 4x8x8  residual(shortcut=v(v(C))) {{ relu }} }}"
+    ) == ["E0408"]

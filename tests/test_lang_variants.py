@@ -264,3 +264,22 @@ network b = a with w = 3 { expect params = 108 }
     report = check_file(folder.write(text))
     assert report.findings == ()
     assert report.meta == {"a": {"family": "x", "width": 20}, "b": {"family": "x", "width": 3}}
+
+
+def test_a_setting_from_outside_is_blamed_where_it_is_written(folder: Folder) -> None:
+    file = folder.write("network n(w: int, v: int = 1) { input 3x8x8  c: conv(3x3, w * v) }\n")
+    with pytest.raises(CompileError) as caught:
+        load(f"{file}:n", {"vv": "3"}, w=4)
+    assert "--> --set:1:1\n1 | vv=3\n  | ^^\n" in str(caught.value)
+    with pytest.raises(CompileError) as caught:
+        load(f"{file}:n", {"w": "4"}, vv=[3])
+    assert "--> keyword arguments:1:1\n1 | vv=[3]\n  | ^^\n" in str(caught.value)
+    with pytest.raises(CompileError) as caught:
+        load(f"{file}:n", {"v": "3"}, w=[4])
+    assert "--> keyword arguments:1:3\n1 | w=[4]\n  |   ^^^\n" in str(caught.value)
+    with pytest.raises(CompileError) as caught:
+        load(f"{file}:n", {"v": "3 +", "w": "4"})
+    assert "--> --set:1:5\n1 | v=3 +\n  |     ^" in str(caught.value)
+    with pytest.raises(CompileError) as caught:
+        load(f"{file}:n", w=4).bind(u=[3])
+    assert "--> keyword arguments:1:1\n1 | u=[3]\n" in str(caught.value)

@@ -193,6 +193,100 @@ def test_a_brace_is_put_on_its_line(broken: Path) -> None:
     assert broken.read_text() == text
 
 
+@pytest.mark.parametrize(
+    ("written", "mended"),
+    [
+        ("Relu -> GELU -> Flatten", "relu -> gelu -> flatten"),
+        ("swish -> SiLU -> relu6_", "silu -> silu -> relu6"),
+        ("elu -> selu -> prelu -> relu7 -> celu", None),
+        ("a: BatchNorm2d -> b: BatchNorm2d()", "a: batchnorm -> b: batchnorm()"),
+        ("BatchNorm2d(3)", None),
+        ("Conv2d(3, 8, 3)", None),
+        ("a: conv2dd(3x3, 8) -> b: layernrom", "a: conv2d(3x3, 8) -> b: layernorm"),
+        ("conv1d(3x3, 8)", None),
+        ("dropot(20%) -> dorpout(20%)", "dropout(20%) -> dropout(20%)"),
+        ("softmox", "softmax"),
+        ("softmux_", None),
+    ],
+)
+def test_a_name_is_replaced_only_where_it_is_surely_meant(
+    broken: Path, written: str, mended: str | None
+) -> None:
+    text = f"rnet 1\n\nnetwork n {{\n  input 3x8x8\n  {written}\n}}\n"
+    broken.write_text(text)
+    assert run(["check", "--fix", "x.rnet"]) == (3 if mended is None else 0)
+    assert broken.read_text() == text.replace(written, mended or written)
+
+
+@pytest.mark.parametrize(
+    ("written", "mended"),
+    [
+        ("// first\n  a: relu", "# first\n  a: relu"),
+        ("a: relu // first", "a: relu # first"),
+        ("a: conv(3\u00d73, 4)  b: conv(3X3, 4)", "a: conv(3x3, 4)  b: conv(3x3, 4)"),
+        ("let _q = 3.\n  let _r = 4", "let _q = 3.0\n  let _r = 4"),
+        ("let _q = 3.\n  a: relu", "let _q = 3.0\n  a: relu"),
+        ("let _q = 2^3", "let _q = 2**3"),
+        ("let _q = “a”  relu", 'let _q = "a"  relu'),
+        ("a: conv(1x1, 3) x 3", "a: conv(1x1, 3) * 3"),
+        ("a: 3 * conv(1x1, 3)", "a: conv(1x1, 3) * 3"),
+        ("3 * relu", "relu * 3"),
+        ("3 * conv(1x1, w(3))", None),
+        ("conv2: conv 3x3 64", "conv2: conv(3x3, 64)"),
+        ("conv2: conv 64  relu", None),
+        ("a: relu -> b: conv 3x3 4 -> relu", "a: relu -> b: conv(3x3, 4) -> relu"),
+        ("let _q = 3\n  // the last layer\n  relu", "let _q = 3\n  # the last layer\n  relu"),
+        ("requrie here.channels == 3, “why”", 'require here.channels == 3, "why"'),
+        ("sett act = gelu", None),
+        ("outptu here", "output here"),
+        ("let _q = 3.\n  relu -> gelu", "let _q = 3.0\n  relu -> gelu"),
+        ("a: conv(1x1, 3) x3", "a: conv(1x1, 3) * 3"),
+        ("a: conv(1x1, 3) \u00d7 3", "a: conv(1x1, 3) * 3"),
+        ("b: conv 3x3, 4 => 4x8x8", "b: conv(3x3, 4) => 4x8x8"),
+        ("b: conv 3x3, 4, bias=true", None),
+        ("b: conv 3x3, 4,\n  relu", None),
+        ("3 * conv 3x3", None),
+        ("=> 3x8x8 // a map", "=> 3x8x8 # a map"),
+        ("=> 8x8 // map", "=> 8x8 # map"),
+        ("let q = 3  relu * q // 2", None),
+        ("relu /* a map */", None),
+        ("let _q = \u2018a\u2019  relu", 'let _q = "a"  relu'),
+    ],
+)
+def test_what_other_languages_write_is_written_anew(
+    broken: Path, written: str, mended: str | None
+) -> None:
+    text = f"rnet 1\n\nnetwork n {{\n  input 3x8x8\n  {written}\n}}\n"
+    broken.write_text(text)
+    done = run(["check", "--fix", "x.rnet"])
+    assert (done, broken.read_text()) == (
+        (3, text) if mended is None else (0, text.replace(written, mended))
+    )
+
+
+def test_a_label_that_is_read_as_a_tensor_is_kept_as_one(broken: Path) -> None:
+    text = "rnet 1\n\nnetwork n {\n  input 3x8x8\n  a: relu() * 2{} -> gelu\n  output a\n}\n"
+    broken.write_text(text.replace("{}", ""))
+    assert run(["check", "--fix", "x.rnet"]) == 0
+    assert broken.read_text() == text.replace("{}", " as a")
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        "output a  a: relu",
+        "s: seq { a: relu }  output a",
+        "a: relu as b, c  from a",
+        "abc: relu as ab  from abd",
+    ],
+)
+def test_a_tensor_is_not_kept_where_that_would_not_reach(broken: Path, statements: str) -> None:
+    text = f"rnet 1\n\nnetwork n {{\n  input 3x8x8\n  {statements}\n}}\n"
+    broken.write_text(text)
+    assert run(["check", "--fix", "x.rnet"]) == 3
+    assert broken.read_text() == text
+
+
 def test_a_suggestion_is_left_alone(broken: Path) -> None:
     text = "rnet 1\n\nnetwork n {\n  input 3x8x8\n  conv1: conv(3x3, 8)\n  expect params = 612\n}\n"
     broken.write_text(text)

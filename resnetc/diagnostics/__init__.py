@@ -17,7 +17,7 @@ from resnetc.diagnostics.errors import (
 )
 from resnetc.diagnostics.finding import Diagnostic, Edit, Help, Instance, Label, apply_edits
 from resnetc.diagnostics.rendering import render
-from resnetc.diagnostics.similar import suggest
+from resnetc.diagnostics.similar import is_typo, suggest
 from resnetc.diagnostics.source import Source, Span
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "Span",
     "UsageError",
     "apply_edits",
+    "is_typo",
     "render",
     "suggest",
 ]

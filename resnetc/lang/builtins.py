@@ -7,6 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 
+class Unfit(ValueError):  # noqa: N818 - becomes a Mistake once it is located
+    """Values of the right types that a function has no result for; the text says why."""
+
+
 def _int(value: float) -> int:
     """Towards zero, as a cast."""
     return int(value)
@@ -25,6 +29,8 @@ def _numbers(values: list[Any]) -> list[Any]:
 def _extreme(choose: Callable[..., Any]) -> Callable[..., Any]:
     def pick(*values: Any) -> Any:
         numbers = values[0] if len(values) == 1 and isinstance(values[0], list) else list(values)
+        if not numbers:
+            raise Unfit("there is no number to choose from")
         return choose(_numbers(numbers))
 
     return pick
@@ -35,7 +41,9 @@ def _enumerate(values: list[Any]) -> list[list[Any]]:
 
 
 def _zip(*lists: list[Any]) -> list[list[Any]]:
-    return [list(items) for items in zip(*map(_list, lists), strict=True)]
+    if len({len(_list(each)) for each in lists}) > 1:
+        raise Unfit(f"the lists are of {' and '.join(str(len(each)) for each in lists)} items")
+    return [list(items) for items in zip(*lists, strict=True)]
 
 
 def _list(values: object) -> list[Any]:
@@ -49,11 +57,15 @@ def _len(values: object) -> int:
 
 
 def _log(value: float) -> float:
-    return math.log(_numbers([value])[0])
+    if _numbers([value])[0] <= 0:
+        raise Unfit("only a number above 0 has a logarithm")
+    return math.log(value)
 
 
 def _sqrt(value: float) -> float:
-    return math.sqrt(_numbers([value])[0])
+    if _numbers([value])[0] < 0:
+        raise Unfit("a negative number has no square root")
+    return math.sqrt(value)
 
 
 def _abs(value: Any) -> Any:

@@ -14,15 +14,20 @@ from resnetc.lang.bind import bind_arguments, misplaced_argument
 from resnetc.lang.budget import room
 from resnetc.lang.builtins import FUNCTIONS
 from resnetc.lang.evaluate import Env, Evaluator
-from resnetc.lang.mistake import Mistake, Poisoned, unknown_name
+from resnetc.lang.mistake import Mistake, Poisoned
 from resnetc.lang.modules import Module
 from resnetc.lang.signatures import SIGNED
 from resnetc.lang.structures import STRUCTURES
 from resnetc.lang.tables import misfit
+from resnetc.lang.unknown_names import HOLDER, LAYER, TENSOR, VALUE, Wanted, of_label, unknown_name
 from resnetc.lang.values import TYPES, Bound
 
 _IN_BLOCK = frozenset({"input", "here"})
 _IN_POLICY = frozenset({"input", "output", "here", "stride", "changed"})
+_IN_REPEAT = frozenset({"index", "first", "last"})
+_TYPES = dict.fromkeys(("input", "output", "here"), "tensor")
+_TYPES |= {"index": "int", "first": "bool", "last": "bool", "stride": "int", "changed": "bool"}
+"""Types of the names that bodies are given."""
 
 
 def check_module(module: Module) -> list[Diagnostic]:
@@ -40,11 +45,15 @@ class _Checker:
         self.findings: list[Diagnostic] = []
         # Parameters of the declaration at hand that say how they will be placed.
         self._signed: dict[str, s.Callable] = {}
+        # Types of the local names of the declaration at hand, where they are plain.
+        self._types: dict[str, str] = {}
+        self._bodies: list[s.Body] = []
 
     def declaration(self, decl: s.Decl) -> None:
         if decl.name in STRUCTURES:
             message = f"`{decl.name}` is a structure of the language and cannot be declared"
             self.report("E0220", message, decl.name_span)
+        self._types = dict(_TYPES)
         local = self.parameters(decl) if isinstance(decl, s.Callable) else set()
         if isinstance(decl, s.Network | s.Block):
             self.body(decl.body, local)
@@ -85,6 +94,7 @@ class _Checker:
             if param.name in local:
                 self.report("E0206", f"`{param.name}` is declared twice", param.span)
             local.add(param.name)
+            self._types[param.name] = param.type.name
         if isinstance(decl, s.Block | s.Network):
             local |= _IN_BLOCK
         for param in decl.params:
@@ -110,9 +120,10 @@ class _Checker:
         self.hide(targets)
 
     def hide(self, names: Iterable[str]) -> None:
-        """What has these names from here on is no longer what a parameter's type says."""
+        """What has these names from here on is no longer what was declared."""
         for name in names:
             self._signed.pop(name, None)
+            self._types.pop(name, None)
 
     def type(self, type_: s.TypeExpr) -> None:
         if type_.name not in TYPES or (type_.name == "list") != (type_.item is not None):
@@ -147,8 +158,10 @@ class _Checker:
     # ---- statements: `local` grows as names are bound
 
     def body(self, body: s.Body, local: set[str]) -> None:
+        self._bodies.append(body)
         for statement in body.statements:
             self.statement(statement, local)
+        self._bodies.pop()
 
     def statement(self, statement: s.Stmt, local: set[str]) -> None:
         if isinstance(statement, s.Chain):
@@ -173,21 +186,25 @@ class _Checker:
             if isinstance(statement, s.Set | s.Meta):
                 self.settings(statement.settings)
                 self.hide(setting.name for setting in statement.settings)
+            wanted = TENSOR if isinstance(statement, s.OutputStmt) else VALUE
             for expr in _expressions(statement):
-                self.expression(expr, local)
+                self.expression(expr, local, wanted)
 
     def step(self, step: s.Step, local: set[str]) -> None:
-        inside = local | {"index", "first", "last"} if step.repeat is not None else local
+        inside = local | _IN_REPEAT if step.repeat is not None else local
         self.expression(step.label, inside)
         self.expression(step.repeat, local)
         if isinstance(step.core, s.From):
             for value in step.core.values:
-                self.expression(value, local)
+                self.expression(value, local, TENSOR)
         elif isinstance(step.core, s.Reuse):
             self.expression(step.core.label, local)
         else:
             self.call(step.core, inside)
-        local.update(bind.name for bind in step.binds)
+        for bind in step.binds:
+            self.hide((bind.name,))
+            self._types[bind.name] = "list" if bind.append else "tensor"
+            local.add(bind.name)
 
     def call(self, call: s.Call, local: set[str]) -> None:
         self.arguments(call.args, local)
@@ -196,7 +213,7 @@ class _Checker:
         self.branches(call.branches or (), local)
         if call.name in STRUCTURES:
             return
-        self.expression(s.Name(call.name_span, call.name), local)
+        self.expression(s.Name(call.name_span, call.name), local, LAYER)
         signed = self._signed.get(call.name) if call.name in local else None
         if signed is not None:
             self.fit(signed, call)
@@ -229,11 +246,17 @@ class _Checker:
 
     # ---- expressions
 
-    def expression(self, expr: s.Expr | None, local: set[str]) -> None:
+    def expression(self, expr: s.Expr | None, local: set[str], wanted: Wanted = VALUE) -> None:
+        """Check an expression, whose value is to be something that fits the place."""
         if expr is None:
             return
         if isinstance(expr, s.Name):
-            self.name(expr, local)
+            self.name(expr, local, wanted)
+        elif isinstance(expr, s.Attr):
+            self.expression(expr.base, local, HOLDER)
+        elif isinstance(expr, s.Index):
+            self.expression(expr.base, local, wanted)
+            self.expression(expr.index, local)
         elif isinstance(expr, s.Comprehension):
             self.expression(expr.iterable, local)
             self.targets(expr.targets, expr.span)
@@ -256,11 +279,34 @@ class _Checker:
         for row in table.rows:
             self.expression(row, local)
 
-    def name(self, expr: s.Name, local: set[str]) -> None:
+    def name(self, expr: s.Name, local: set[str], wanted: Wanted) -> None:
         module = self.module
-        if not any(expr.name in names for names in (local, module.names, FUNCTIONS, module.broken)):
-            mistake = unknown_name(expr.name, expr.span, self.module, local)
-            self.findings.append(mistake.diagnostic)
+        if any(expr.name in names for names in (local, module.names, FUNCTIONS, module.broken)):
+            return
+        step = self.labelled(expr) if wanted in (TENSOR, HOLDER) else None
+        if step is not None:
+            output = any(expr in _listed(statement) for statement in self._bodies[0].statements)
+            mistake = of_label(expr.name, expr.span, step, output=output)
+        else:
+            fitting = {name for name in local if wanted.takes(self._types.get(name))}
+            mistake = unknown_name(expr.name, expr.span, module, wanted, fitting)
+        self.findings.append(mistake.diagnostic)
+
+    def labelled(self, expr: s.Name) -> s.Step | None:
+        """The row before a name that has it for a label, where a name bound on that row would be
+        in force."""
+        for body in reversed(self._bodies):
+            for statement in reversed(body.statements):
+                for step in statement.steps if isinstance(statement, s.Chain) else ():
+                    label = step.label.value if isinstance(step.label, s.Literal) else None
+                    if label == expr.name and step.span.end <= expr.span.start:
+                        return step
+        return None
+
+
+def _listed(statement: s.Stmt) -> tuple[s.Expr, ...]:
+    """What an `output` gives."""
+    return statement.values if isinstance(statement, s.OutputStmt) else ()
 
 
 def _signed(param: s.Param) -> s.Callable | None:

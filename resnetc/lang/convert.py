@@ -8,6 +8,7 @@ from collections.abc import Callable
 from resnetc.diagnostics import Help, Label, Span, suggest
 from resnetc.lang import syntax as s
 from resnetc.lang.mistake import Mistake
+from resnetc.lang.scan import CLOSERS, spans
 from resnetc.lang.signatures import misfit, signed
 from resnetc.lang.values import (
     TYPES,
@@ -39,6 +40,8 @@ class Mismatch(Exception):  # noqa: N818 - becomes a Mistake once it is located
         self.detail = detail
         self.fix = fix
         self.secondary = secondary
+        self.items: tuple[int, ...] = ()
+        """Which item of a list is to blame, of which item of that, and so on."""
 
 
 def checked(value: object, type_: s.TypeExpr, span: Span) -> object:
@@ -47,7 +50,9 @@ def checked(value: object, type_: s.TypeExpr, span: Span) -> object:
         return convert(value, type_)
     except Mismatch as error:
         advice = None
-        if error.fix is not None:
+        item = _item(span, error.items)
+        span = item or span
+        if error.fix is not None and item is not None:
             literal = _LITERAL.fullmatch(span.text) is not None
             advice = Help(f"write `{error.fix}`", span, error.fix, sure=literal)
         labels = error.secondary
@@ -55,6 +60,34 @@ def checked(value: object, type_: s.TypeExpr, span: Span) -> object:
             error.code, error.message, span, error.detail, secondary=labels, help=advice
         )
         raise mistake from None
+
+
+def _item(span: Span, items: tuple[int, ...]) -> Span | None:
+    """Where an item of a list is written; None where the list is not written out."""
+    for index in items:
+        written = _items(span)
+        if index >= len(written):
+            return None
+        span = written[index]
+    return span
+
+
+def _items(span: Span) -> list[Span]:
+    """The items of a list that is written out; none of anything else."""
+    tokens = spans(span.source, span.start, span.end)
+    if len(tokens) < 3 or tokens[0].text != "[" or tokens[-1].text != "]":
+        return []
+    groups: list[list[Span]] = [[]]
+    depth = 0
+    for token in tokens[1:-1]:
+        depth += (token.text in CLOSERS) - (token.text in CLOSERS.values())
+        if token.text == "for" or depth < 0:
+            return []
+        if token.text == "," and depth == 0:
+            groups.append([])
+        else:
+            groups[-1].append(token)
+    return [group[0].to(group[-1]) for group in groups if group]
 
 
 def convert(value: object, type_: s.TypeExpr) -> object:
@@ -83,6 +116,8 @@ def _mismatch(value: object, type_: s.TypeExpr, detail: str = "") -> Mismatch:
 
 def _written_as(value: object, name: str) -> str | None:
     """A value as it would be written to be of a type, where that is plain: `"3x3"`, 16.0, 1."""
+    if value is None and name == "shortcut":
+        return "plain"
     if isinstance(value, str) and name in _IN_QUOTES and _IN_QUOTES[name].fullmatch(value):
         return value
     if name == "int" and isinstance(value, float) and value == int(value):
@@ -118,7 +153,14 @@ def _convert_list(value: object, type_: s.TypeExpr) -> object:
     if not isinstance(items, list | Range):
         raise _mismatch(value, type_)
     assert type_.item is not None
-    return [convert(item, type_.item) for item in items]
+    converted: list[object] = []
+    for index, item in enumerate(items):
+        try:
+            converted.append(convert(item, type_.item))
+        except Mismatch as error:
+            error.items = (index, *error.items)
+            raise
+    return converted
 
 
 def _convert_table(value: object, type_: s.TypeExpr) -> object:
@@ -164,7 +206,9 @@ def _convert_ratio(value: object, type_: s.TypeExpr) -> object:
         raise _mismatch(value, type_)
     if 0 <= value <= 1:
         return s.Percent(value)
-    fix = f"{value:g}%" if 0 <= value <= 100 and not isinstance(value, s.Percent) else None
+    if isinstance(value, s.Percent):
+        raise Mismatch(f"a ratio lies between 0% and 100%, and this is {show(value)}")
+    fix = f"{value:g}%" if 0 <= value <= 100 else None
     shown = f"{type_name(value)} {show(value)}"
     raise Mismatch(f"expected ratio, found {shown}", "a ratio lies between 0% and 100%", fix)
 
@@ -198,12 +242,13 @@ def _convert_block(value: object, type_: s.TypeExpr) -> object:
     raise Mismatch(f"expected block, found layer `{name}`", "this is a primitive, not a block")
 
 
-_LITERAL = re.compile(r'[\d_.]+(?:[eE][+-]?\d+)?%?|\d+(?:x\d+)+|"[^"{}\\\n]*"')
+_LITERAL = re.compile(r'none|[\d_.]+(?:[eE][+-]?\d+)?%?|\d+(?:x\d+)+|"[^"{}\\\n]*"')
 _IN_QUOTES = {
     "int": re.compile(r"\d{1,15}"),
     "size": re.compile(r"\d{1,6}x\d{1,6}"),
     "bool": re.compile(r"true|false"),
     "float": re.compile(r"\d{1,15}(?:\.\d+)?"),
+    **dict.fromkeys(("layer", "block", "shortcut"), re.compile(r"[A-Za-z_]\w*")),
 }
 """What stands in quotes and should not, by the type that is wanted."""
 _CONVERSIONS: dict[str, Callable[[object, s.TypeExpr], object]] = {

@@ -302,8 +302,11 @@ class Elaborator:
             shape = (shape,)
         if isinstance(shape, list) and shape and all(type(extent) is int for extent in shape):
             shape = tuple(shape)
-        if not isinstance(shape, tuple) or not all(extent >= 1 for extent in shape):
+        if not isinstance(shape, tuple):
             message = f"an input is a shape such as 3x224x224, not {type_name(shape)}"
+            raise Mistake("E0301", message, statement.value.span)
+        if min(shape) < 1:
+            message = f"every extent of an input is at least 1, and this is {show(shape)}"
             raise Mistake("E0301", message, statement.value.span)
         if site.here is not None:
             raise Mistake("E0411", "a network has one `input`, before all layers", statement.span)

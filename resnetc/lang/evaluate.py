@@ -7,20 +7,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from resnetc.diagnostics import Help, Span, suggest
+from resnetc.diagnostics import Span
 from resnetc.lang import syntax as s
 from resnetc.lang.bind import bind_arguments, misplaced_argument
 from resnetc.lang.budget import CALL, Budget
-from resnetc.lang.builtins import FUNCTIONS
+from resnetc.lang.builtins import FUNCTIONS, Unfit
 from resnetc.lang.convert import checked
-from resnetc.lang.mistake import Mistake, Poisoned, unknown_name
+from resnetc.lang.mistake import Mistake, Poisoned
 from resnetc.lang.modules import Definition, Module
-from resnetc.lang.operators import arithmetic, finite, join_lists
+from resnetc.lang.operators import COMPARE, METRICS, arithmetic, condition, finite, join_lists
 from resnetc.lang.signatures import with_arguments
 from resnetc.lang.tables import misfit, record
+from resnetc.lang.unknown_names import unknown_attribute, unknown_name
 from resnetc.lang.values import (
     Bound,
-    Comparison,
     Function,
     Layer,
     NetworkValue,
@@ -31,15 +31,15 @@ from resnetc.lang.values import (
     Word,
     a_type,
     attribute,
-    attributes,
     show,
     type_name,
 )
 from resnetc.lang.watch import Watch
 from resnetc.recipes import DATA_SETS, WORDS
 
-RECIPE_METRICS = ("train_error",)
-RECIPE_WORDS = frozenset({*WORDS, *DATA_SETS, *RECIPE_METRICS})
+_SHOWN = 60
+"""Characters of arguments that a message shows."""
+RECIPE_WORDS = frozenset({*WORDS, *DATA_SETS, *METRICS})
 
 
 @dataclass(slots=True)
@@ -208,14 +208,7 @@ class Evaluator:
         try:
             return attribute(base, expr.name)
         except KeyError:
-            known = attributes(base)
-            close = suggest(expr.name, known)
-            note = f"it has {', '.join(known)}" if known else "it has no attributes"
-            message = f"{a_type(base)} has no `{expr.name}`"
-            end = expr.span.end
-            word = Span(expr.span.source, end - len(expr.name), end)
-            advice = Help(f"did you mean `{close}`?", word, close) if close else None
-            raise Mistake("E0212", message, expr.span, notes=(note,), help=advice) from None
+            raise unknown_attribute(expr, base) from None
 
     def _index(self, expr: s.Index, env: Env) -> object:
         items = self.items(expr.base, env)
@@ -277,6 +270,10 @@ class Evaluator:
         values = [list(value) if isinstance(value, Range) else value for value in values]
         try:
             result = FUNCTIONS[name](*values)
+        except Unfit as error:
+            shown = ", ".join(map(show, values))
+            message = f"`{name}({shown if len(shown) <= _SHOWN else '...'})` has no value"
+            raise Mistake("E0305", message, span, str(error)) from None
         except (TypeError, ValueError, OverflowError):
             shown = ", ".join(type_name(value) for value in values)
             raise Mistake("E0305", f"`{name}` cannot take ({shown})", span) from None
@@ -373,8 +370,8 @@ class Evaluator:
                 return left
             return self.typed(expr.right, env, bool, "bool")
         left, right = self(expr.left, env), self(expr.right, env)
-        if isinstance(left, Word) and left.name in RECIPE_METRICS:
-            return self._comparison(expr, left.name, right)
+        if isinstance(left, Word) and (left.name in METRICS or expr.operator in COMPARE):
+            return condition(expr, left, right)
         if expr.operator in ("==", "!="):
             self.budget.value(left, expr.span)
             same = isinstance(left, bool) is isinstance(right, bool) and left == right
@@ -388,9 +385,3 @@ class Evaluator:
         assert isinstance(left, int | float)
         assert isinstance(right, int | float)
         return arithmetic(expr, left, right)
-
-    def _comparison(self, expr: s.Binary, metric: str, right: object) -> Comparison:
-        number = checked(right, s.TypeExpr(expr.right.span, "ratio"), expr.right.span)
-        if expr.operator not in ("<", "<=", ">", ">=") or not isinstance(number, float):
-            raise Mistake("E0307", f"a condition compares `{metric}` by < or >", expr.span)
-        return Comparison(metric, expr.operator, float(number))

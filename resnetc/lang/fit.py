@@ -47,7 +47,16 @@ def fit(value: object, wanted: Any, span: Span) -> Any:
         return float(value)
     if isinstance(wanted, type) and type(value) is wanted:
         return value
-    raise Mistake("E0301", f"expected {_describe(wanted)}, found {_found(value)}", span)
+    message = f"expected {_describe(wanted)}, found {_found(value)}"
+    raise Mistake("E0301", message, span, help=_unquoted(value, wanted, span))
+
+
+def _unquoted(value: object, wanted: Any, span: Span) -> Help | None:
+    """The advice to write a word without its quotes, where a word of that name may stand."""
+    words = DATA_SETS if wanted is DataSet else (getattr(wanted, "word", None),)
+    if not isinstance(value, str) or value not in words:
+        return None
+    return Help(f"a word stands without quotes: `{value}`", span, value)
 
 
 def _fit_union(value: object, options: tuple[Any, ...], span: Span) -> Any:
@@ -57,7 +66,9 @@ def _fit_union(value: object, options: tuple[Any, ...], span: Span) -> Any:
     if isinstance(value, Word) and records:
         return _fit_word(value, records, span)
     rest = [option for option in options if option is not type(None)]
-    return fit(value, rest[0], span)
+    # A word in quotes is told by the record it would name.
+    meant = next((option for option in rest if getattr(option, "word", None) == value), rest[0])
+    return fit(value, meant, span)
 
 
 def _fit_tuple(value: object, arguments: tuple[Any, ...], span: Span) -> Any:

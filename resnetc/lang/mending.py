@@ -165,6 +165,23 @@ def begin_with_input(body: s.Body, advice: Help) -> Help:
     return Help(advice.text, place, new, sure=False)
 
 
+def as_map(ops: Sequence[PlacedOp], here: Tensor) -> Help | None:
+    """Give the network a feature map as its input, where the tensor is no map because the input is
+    none."""
+    made = ops[here.id]
+    while made.inputs and len(made.type.shape) != 3:
+        made = ops[made.inputs[0]]
+    shape = made.type.shape
+    if made.inputs or len(shape) == 3:
+        return None
+    if len(shape) == 1:
+        return Help("a feature map has channels, height and width: `input 3x224x224`")
+    wanted = (1, *shape) if len(shape) == 2 else shape[-3:]
+    new = f"input {'x'.join(map(str, wanted))}"
+    why = "of one channel" if len(shape) == 2 else "without the batch"
+    return Help(f"an input {why} is written `{new}`", made.span, new, sure=False)
+
+
 # ------------------------------------------------------------------------------------------ labels
 
 

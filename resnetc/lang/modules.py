@@ -33,6 +33,8 @@ from resnetc.lang.roots import Place, beside, places, project_root, shipped
 
 MAX_MODULES = 32
 PRELUDE = ("std", "nn")
+_Declared = dict[tuple[str, str], list[str]]
+"""Modules by the word and the name of a declaration."""
 
 
 @dataclass(eq=False)
@@ -63,8 +65,8 @@ class Module:
         return self.path.resolve().is_relative_to(resources.specs().resolve())
 
     @cached_property
-    def neighbours(self) -> tuple[dict[str, list[str]], ...]:
-        """What the files around declare: modules by name, those beside this file first."""
+    def neighbours(self) -> tuple[_Declared, ...]:
+        """What the files around declare, those beside this file first."""
         shipped = resources.specs()
         folders = {".": self.path.parent, "": shipped, "std.": shipped / PRELUDE[0]}
         return tuple(_declared(prefix, path, self.path) for prefix, path in folders.items())
@@ -277,26 +279,38 @@ class _Loader:
         self.findings.append(Diagnostic(code, message, Label(span), secondary, notes, advice))
 
 
-_DECLARED = re.compile(r"^(?:network|block|shortcut|fn|const)\s+(\w+)", re.M)
+_DECLARED = re.compile(r"^(network|block|shortcut|fn|const)\s+(\w+)", re.M)
+_KINDS: dict[str, tuple[type[s.Decl], ...]] = {
+    "network": (s.Network, s.Variant),
+    "block": (s.Block,),
+    "shortcut": (s.Shortcut,),
+    "fn": (s.Function,),
+    "const": (s.Const,),
+}
 
 
-def elsewhere(name: str, home: Module) -> list[str]:
-    """Modules beside this file, or else of the shipped ones, that declare a name; the likeliest
-    first."""
-    return next((found[name] for found in home.neighbours if name in found), [])
+def elsewhere(name: str, home: Module, kinds: tuple[type[s.Decl], ...]) -> list[str]:
+    """Modules beside this file, or else of the shipped ones, that declare a name as one of these
+    kinds; the likeliest first."""
+    words = [word for word, made in _KINDS.items() if set(made) & set(kinds)]
+    for found in home.neighbours:
+        modules = [module for word in words for module in found.get((word, name), ())]
+        if modules:
+            return modules
+    return []
 
 
-def _declared(prefix: str, folder: Path, home: Path) -> dict[str, list[str]]:
-    """The modules of a folder that declare each name; they are not parsed."""
-    found: dict[str, list[str]] = {}
+def _declared(prefix: str, folder: Path, home: Path) -> _Declared:
+    """What the modules of a folder declare; they are not parsed."""
+    found: _Declared = {}
     own = (home.resolve(), _prelude_path())
     paths = (path for path in folder.glob("*.rnet") if path.stem.isidentifier())
     for path in sorted(paths, key=lambda path: (len(path.stem), path))[:100]:
         if path.resolve() not in own:
             with contextlib.suppress(OSError):
                 text = path.read_text(encoding="utf-8", errors="replace")
-                for name in dict.fromkeys(_DECLARED.findall(text)):
-                    found.setdefault(name, []).append(prefix + path.stem)
+                for declared in dict.fromkeys(_DECLARED.findall(text)):
+                    found.setdefault(declared, []).append(prefix + path.stem)
     return found
 
 

@@ -15,27 +15,29 @@ _SHOWN = 6
 
 @dataclass(frozen=True, slots=True)
 class Entered:
-    """A block that is being elaborated: its call, what was called, and how often repeats and loops
-    around the call place it."""
+    """A block or policy that is being elaborated: its call, what was called, and how often repeats
+    and loops around the call place it."""
 
     call: s.Call
-    block: s.Block
+    decl: s.Block | s.Shortcut
     times: int
 
 
 def multiplied(name: str, network: s.Network, entered: Sequence[Entered]) -> str | None:
     """The chain of blocks from a network down and how often each places the next, in one line;
     None where nothing is placed more than once."""
-    bodies = [network.body, *(each.block.body for each in entered)]
+    blocks = [each.decl for each in entered if isinstance(each.decl, s.Block)]
+    placed = [each for each in entered if isinstance(each.decl, s.Block)]
+    bodies = [network.body, *(block.body for block in blocks)]
     factors = [
         max(_calls(body, each.call.name), each.times)
-        for body, each in zip(bodies, entered, strict=False)
+        for body, each in zip(bodies, placed, strict=False)
     ]
     many = [str(factor) for factor in factors if factor > 1]
     if not many:
         return None
-    chain = _shortened([name, *(each.block.name for each in entered)])
-    total, last = math.prod(factors), entered[-1].block.name
+    chain = _shortened([name, *(block.name for block in blocks)])
+    total, last = math.prod(factors), blocks[-1].name
     product = f"{' x '.join(_shortened(many))} = {total:,}" if len(many) > 1 else f"{total:,}"
     return f"{' -> '.join(chain)} places {product} of `{last}`"
 

@@ -17,7 +17,7 @@ from resnetc.lang.evaluate import Env, Evaluator
 from resnetc.lang.record import Recorder
 from resnetc.lang.site import Site
 from resnetc.lang.values import Bound
-from resnetc.lang.variants import Derived
+from resnetc.lang.variants import KEYWORDS, OPTION, Derived
 
 WRITTEN, BOUND, WITH, SETTING = "written", "bound", "with", "--set"
 DEFAULT, LET, SET, LOOP, PLACE = "default", "let", "set", "loop", "place"
@@ -261,14 +261,12 @@ class TracedElaborator(Elaborator):
 
 
 def is_setting(span: Span) -> bool:
-    """Whether a place is in a value that --set gives."""
-    return span.source.name.startswith("--set ")
+    """Whether a place is in what --set or Python gives."""
+    return span.source.name in (OPTION, KEYWORDS)
 
 
 def _value_of(setting: Span) -> Span:
-    """The value of a `name = value` of a `with`; --set has the value alone."""
-    if is_setting(setting):
-        return setting
+    """The value of a `name = value` of a `with` or --set."""
     value = setting.text.partition("=")[2].lstrip()
     return Span(setting.source, setting.end - len(value), setting.end)
 

@@ -39,9 +39,10 @@ def parse(source: Source) -> s.File:
     return file
 
 
-def parse_expression(source: Source) -> s.Expr:
-    """The syntax tree of one expression, such as the value of `--set`."""
-    expr = _build(source, "expr", source.text, 0)
+def parse_expression(source: Source, start: int = 0) -> s.Expr:
+    """The syntax tree of the one expression that a text holds from an offset on, such as the value
+    of `--set name=value`."""
+    expr = _build(source, "expr", source.text[start:], start)
     assert isinstance(expr, s.Expr)
     return expr
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from resnetc.diagnostics import Help, Label, Span
 from resnetc.lang import syntax as s
 from resnetc.lang.evaluate import Env, Evaluator
+from resnetc.lang.mending import as_map
 from resnetc.lang.mistake import Abandon, Mistake, Poisoned
 from resnetc.lang.multiplied import Entered
 from resnetc.lang.observe import Observer, Row
@@ -44,7 +46,9 @@ class Placer:
         self.record = record
         self._observe = observe
         self._run = run
-        self._structures = Structures(evaluate, record, run, self._call)
+        self._structures = Structures(
+            evaluate, record, run, self._call, self._active, self._refuse_again
+        )
         self.entered: list[Entered] = []
         self._times = 1
         self.reuse = Reuse(record)
@@ -68,6 +72,9 @@ class Placer:
             self._layers(step, step.core, env, site)
         for bind, value in zip(step.binds, self._flowing(step, site), strict=True):
             self._bind(bind, value, env)
+            for tensor in value if isinstance(value, list) else [value]:
+                if isinstance(tensor, Tensor):
+                    self.record.rows.setdefault(tensor.id, step.span)
 
     def _layers(self, step: s.Step, call: s.Call, env: Env, site: Site) -> None:
         """Place what a step calls; a label can be reused from here on."""
@@ -245,13 +252,11 @@ class Placer:
 
     def _op_mistake(self, error: OpError, span: Span, operand: Tensor) -> Mistake:
         made = Label(self.record.ops[operand.id].span, f"gives {operand.type}")
+        advice = None if error.advice is None else Help(error.advice)
+        if error.code == "E0409":
+            advice = as_map(self.record.ops, operand) or advice
         return Mistake(
-            error.code,
-            error.message,
-            span,
-            secondary=(made,),
-            notes=error.notes,
-            help=error.advice,
+            error.code, error.message, span, secondary=(made,), notes=error.notes, help=advice
         )
 
     def _operand(self, site: Site, call: s.Call) -> Tensor:
@@ -276,30 +281,27 @@ class Placer:
         place = open_block(self.record, decl.name, component, site, call.span)
         what = f"in block `{decl.name}`"
         place.opened = Opened(what, call.name_span, layer.home, site.opened)
-        with self._active(call, decl, site):
+        with self._active(call, decl, site, call.name_span):
             if component is None or not self.replay.enabled:
                 self._run(decl.body, inner, place)
             else:
                 values = {param.name: inner.names[param.name] for param in decl.params}
                 key = key_of(decl, values, door, env.ambients)
-                if not self.replay.copied(key, place, [each.call for each in self.entered[:-1]]):
+                active = [each.call for each in self.entered[:-1]]
+                if not self.replay.copied(key, place, active):
                     with self.replay.recording(key, env.ambients, place):
                         self._run(decl.body, inner, place)
         site.here = place.here
 
     @contextlib.contextmanager
-    def _active(self, call: s.Call, decl: s.Block, site: Site) -> Iterator[None]:
-        """A call site may not be active inside itself: this is why every elaboration ends."""
-        active = [each.call for each in self.entered]
-        if any(each is call for each in active):
-            names = [each.name for each in active]
-            circle = " -> ".join([*names[active.index(call) :], call.name])
-            message = f"block `{decl.name}` would contain itself"
-            note = "blocks may not recurse; use `* n` or `for`"
-            raise Mistake("E0408", message, call.name_span, circle, notes=(note,))
-        if site.depth >= MAX_BLOCK_DEPTH:
+    def _active(
+        self, call: s.Call, decl: s.Block | s.Shortcut, site: Site, span: Span
+    ) -> Iterator[None]:
+        """What a call opens is being elaborated. A `residual` opens the policy that it runs."""
+        self._refuse_again(call, decl, span)
+        if isinstance(decl, s.Block) and site.depth >= MAX_BLOCK_DEPTH:
             message = f"stopped {MAX_BLOCK_DEPTH} blocks deep"
-            raise Abandon("E0604", message, call.name_span)
+            raise Abandon("E0604", message, span)
         self.entered.append(Entered(call, decl, self._times))
         self.replay.entered(call)
         times, self._times = self._times, 1
@@ -308,3 +310,17 @@ class Placer:
         finally:
             self._times = times
             self.entered.pop()
+
+    def _refuse_again(self, call: s.Call, decl: s.Block | s.Shortcut, span: Span) -> None:
+        """A call site may not be active inside itself: this is why every elaboration ends."""
+        calls = [each.call for each in self.entered]
+        if not any(each is call for each in calls):
+            return
+        inside = self.entered[calls.index(call) :]
+        circle = " -> ".join([*(each.decl.name for each in inside), decl.name])
+        kind = "block" if isinstance(decl, s.Block) else "shortcut"
+        note = "blocks may not recurse; use `* n` or `for`"
+        if kind == "shortcut":
+            note = "what a shortcut places has another shortcut, such as `residual(shortcut=plain)`"
+        message = f"{kind} `{decl.name}` would contain itself"
+        raise Mistake("E0408", message, span, circle, notes=(note,))

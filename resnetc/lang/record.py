@@ -121,6 +121,8 @@ class Recorder:
     ops: list[PlacedOp] = field(default_factory=list)
     blocks: list[PlacedBlock] = field(default_factory=list)
     shared: set[str] = field(default_factory=set)
+    rows: dict[int, Span] = field(default_factory=dict)
+    """The rows at whose end a tensor was given a name, by its id."""
     _owners: dict[str, _Place] = field(default_factory=dict)
     _names: dict[str, int] = field(default_factory=dict)
 
@@ -184,6 +186,10 @@ class Recorder:
         name = self._unique(placed.name)
         self.ops.append(PlacedOp(name, op, inputs, type_, prefix, scope, span))
         return Tensor(len(self.ops) - 1, type_)
+
+    def made(self, tensor: Tensor) -> Span:
+        """The row that a tensor comes from."""
+        return self.rows.get(tensor.id, self.ops[tensor.id].span)
 
     def mark(self) -> Mark:
         """Where the recording stands."""

@@ -18,6 +18,8 @@ from resnetc.lang.scan import indent, spans, starts_line, unclosed
 from resnetc.lang.syntax_mistakes import explain
 from resnetc.lang.syntax_place import DECLARATIONS, OPERATORS
 
+_GO_ON = {*OPERATORS, "->", ")", "]", ","} - {"//"}
+"""What no line begins with that begins a statement; `//` was meant to begin a comment."""
 MAX_REREAD = 100_000
 """Characters read again, all drafts together: as many as take well under a second."""
 
@@ -179,7 +181,7 @@ def _region(source: Source, blamed: Span, at: int, *, wide: bool) -> Span:
         if begins and token.text in DECLARATIONS and indent(token) == 0:
             return Span(source, start.start, end)
         behind = token.start >= at or token.start > blamed.end
-        can_begin = token.text not in (*OPERATORS, "->", ")", "]", ",")
+        can_begin = token.text not in _GO_ON
         if begins and behind and indent(token) <= column and can_begin and depth <= 0:
             return Span(source, start.start, end)
         if token.text == "{":

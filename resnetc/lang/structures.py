@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 
 from resnetc.diagnostics import Help, Label, Span, suggest
 from resnetc.lang import syntax as s
+from resnetc.lang.convert import checked
 from resnetc.lang.evaluate import Env, Evaluator
 from resnetc.lang.mending import as_residual
 from resnetc.lang.mistake import Mistake, Poisoned
@@ -23,16 +25,31 @@ Run = Callable[[s.Body, Env, Site], None]
 """Elaborates the statements of a body at a site."""
 Call = Callable[[s.Call, str | None, Env, Site, Span], None]
 """Places a call: the component of its name, names in force, site, span."""
+Enter = Callable[[s.Call, s.Shortcut, Site, Span], AbstractContextManager[None]]
+"""Runs a policy for a `residual` at a site, asked for at a span."""
+Refuse = Callable[[s.Call, s.Shortcut, Span], None]
+"""Refuses a policy for a `residual` that is inside it."""
 
 
 class Structures:
-    """Places structures; `run` elaborates a body, `call` places a layer."""
+    """Places structures; `run` elaborates a body, `call` places a layer, `enter` runs a
+    policy, and `refuse` one inside itself."""
 
-    def __init__(self, evaluate: Evaluator, record: Recorder, run: Run, call: Call) -> None:
+    def __init__(
+        self,
+        evaluate: Evaluator,
+        record: Recorder,
+        run: Run,
+        call: Call,
+        enter: Enter,
+        refuse: Refuse,
+    ) -> None:
         self.evaluate = evaluate
         self.record = record
         self._run = run
         self._call = call
+        self._enter = enter
+        self._refuse = refuse
 
     def place(self, call: s.Call, component: str | None, env: Env, site: Site, span: Span) -> None:
         if call.name in CONTAINERS:
@@ -74,7 +91,7 @@ class Structures:
         if call.branches is None:
             if not isinstance(site.here, list):
                 raise Mistake("E0112", f"`{call.name}` needs branches", call.name_span)
-            ends = [(tensor, call.name_span) for tensor in site.here]
+            ends = [(tensor, self.record.made(tensor)) for tensor in site.here]
         else:
             ends = list(self._branches(call.branches, env, site))
         self._join(call.name, ends, site, call.name_span)
@@ -162,6 +179,9 @@ class Structures:
 
     def _residual(self, call: s.Call, env: Env, site: Site) -> None:
         settings = self._residual_settings(call, env)
+        policy, policy_span = settings["shortcut"]
+        if isinstance(policy, Policy):
+            self._refuse(call, policy.declaration, policy_span)
         before = site.here
         place = site.branch(before)
         body = self._body(call)
@@ -170,13 +190,12 @@ class Structures:
             raise Poisoned
         before = one_tensor(before, "`residual`", call.name_span)
         after = one_tensor(place.here, "the end of a `residual`", call.name_span)
-        policy, policy_span = settings["shortcut"]
+        wanted = s.TypeExpr(policy_span, "shortcut", optional=True)
+        policy = checked(policy, wanted, policy_span)
         ends = [(after, body.span)]
         if isinstance(policy, Policy):
-            ends += self._shortcut(policy, before, after, env, site, policy_span)
-        elif policy is not None:
-            message = f"expected shortcut, found {type_name(policy)}"
-            raise Mistake("E0301", message, policy_span)
+            with self._enter(call, policy.declaration, site, policy_span):
+                ends += self._shortcut(policy, before, after, env, site, policy_span)
         self._join("add", ends, site, call.name_span)
         act, act_span = settings["act"]
         if act is None:

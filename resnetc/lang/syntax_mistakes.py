@@ -9,9 +9,11 @@ import lark
 
 from resnetc.diagnostics import Diagnostic, Help, Label, Source, Span, suggest
 from resnetc.lang.braces import left_open, never_closed, never_opened
+from resnetc.lang.foreign_syntax import FOREIGN_SYNTAX
 from resnetc.lang.scan import CLOSERS, indent, spans, starts_line, unclosed
 from resnetc.lang.syntax_place import DECLARATIONS, OPERATORS, SECTIONS, Place
 from resnetc.lang.unfinished import (
+    broken_number,
     broken_off,
     missing_bar,
     missing_comma,
@@ -260,6 +262,8 @@ _KINDS: tuple[Callable[[Place], Diagnostic | None], ...] = (
     _foreign,
     _edition,
     _semicolon,
+    broken_number,
+    *FOREIGN_SYNTAX,
     missing_operand,
     _never_opened,
     _top_level,

@@ -22,6 +22,11 @@ DECLARATIONS = (
     "experiment",
     "deploy",
 )
+STATEMENTS = (
+    *("input", "output", "let", "set", "if", "for", "require", "expect", "meta", "aux"),
+    *("from", "reuse"),
+)
+"""Words that a statement begins with."""
 SECTIONS = ("recipe", "experiment", "deploy")
 """Declarations that hold settings."""
 OPERAND = frozenset({"NAME", "INT"})

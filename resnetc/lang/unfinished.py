@@ -13,7 +13,22 @@ _GO_ON = frozenset({"set", "with", "as", "from", "in", "let", "for", "if", "then
 _GO_ON |= {"require", "expect", "return", "input", "output", "aux", "reuse", ","}
 """What cannot end a statement. The word that follows may be the next statement's."""
 _ITEM = re.compile(r'[\w"\[({-]')
+_WHOLE = re.compile(r"\d[\d_]*")
 _MERGES = ("add", "concat", "mul", "tuple")
+
+
+def broken_number(place: Place) -> Diagnostic | None:
+    """`3.`: the next word was read as the name of an attribute, or could not be."""
+    tail = [*place.before[-3:], place.here]
+    for number, dot, after in zip(tail, tail[1:], tail[2:], strict=False):
+        apart = after.start > dot.end or not after.text.isidentifier()
+        if dot.text == "." and apart and _WHOLE.fullmatch(number.text):
+            written = number.to(dot)
+            advice = Help(f"write `{number.text}.0`", written, f"{number.text}.0")
+            message = f"`{written.text}` is not a size or a number"
+            label = Label(written, "digits follow the dot")
+            return Diagnostic("E0103", message, label, help=advice)
+    return None
 
 
 def missing_operand(place: Place) -> Diagnostic | None:

@@ -12,13 +12,17 @@ from resnetc.diagnostics import Label, Span
 from resnetc.lang import syntax as s
 from resnetc.lang.bind import unknown_parameter
 from resnetc.lang.budget import room
+from resnetc.lang.builtins import FUNCTIONS
 from resnetc.lang.convert import checked
 from resnetc.lang.evaluate import Env, Evaluator
 from resnetc.lang.mistake import Mistake
 from resnetc.lang.modules import Definition, Module
+from resnetc.lang.unknown_names import NETWORK, unknown_name
 from resnetc.lang.values import Bound, NetworkValue, a_type
 
 MAX_DERIVATIONS = 64
+OPTION, KEYWORDS = "--set", "keyword arguments"
+"""What messages call the places of settings that stand in no file."""
 
 
 @dataclass
@@ -79,6 +83,7 @@ def derive(definition: Definition, evaluate: Evaluator, depth: int = 0) -> Deriv
     if depth > MAX_DERIVATIONS:
         raise Mistake("E0408", f"network `{decl.name}` is derived from itself", decl.name_span)
     env = Env(home)
+    _known(decl.derivation.base, home)
     base = evaluate(decl.derivation.base, env)
     if not isinstance(base, NetworkValue):
         message = f"a network is derived from a network, not from {a_type(base)}"
@@ -96,6 +101,15 @@ def derive(definition: Definition, evaluate: Evaluator, depth: int = 0) -> Deriv
         value = evaluate(setting.value, env)
         derived.override(setting.name, value, setting.name_span, setting.value.span)
     return derived
+
+
+def _known(base: s.Expr, home: Module) -> None:
+    """Refuse to derive from what has no meaning; only a network could be meant."""
+    root = base.callee if isinstance(base, s.Apply) else base
+    if isinstance(root, s.Name) and not any(
+        root.name in names for names in (home.names, home.broken, FUNCTIONS)
+    ):
+        raise unknown_name(root.name, root.span, home, NETWORK)
 
 
 def needs(derived: Derived) -> list[str]:
