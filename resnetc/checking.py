@@ -9,7 +9,6 @@ from pathlib import Path
 from resnetc.analysis.expected import unmet
 from resnetc.definitions import (
     choose,
-    collecting,
     collector_paused,
     derived_network,
     distinct,
@@ -109,9 +108,9 @@ def check_program(
                 break  # what is hopeless is hopeless once; the next may be as large
         finally:
             steps += evaluate.budget.steps
-    with collecting(findings):
-        sections = read_sections(program.entry)
-        findings += _wrong_labels_of_all(program, sections, networks, steps if others_too else None)
+    sections = read_sections(program.entry)
+    findings += sections.findings
+    findings += _wrong_labels_of_all(program, sections, networks, steps if others_too else None)
     return FileReport(
         networks,
         meta,

@@ -32,7 +32,7 @@ from resnetc.lang.evaluate import Evaluator
 from resnetc.lang.modules import load_program, read_source
 from resnetc.lang.origins import TracedElaborator, Tracer
 from resnetc.lang.record import CheckedNetwork
-from resnetc.lang.sections import Sections, read_sections
+from resnetc.lang.sections import read_sections
 from resnetc.lang.values import show
 from resnetc.lower import lower
 from resnetc.recipes import Recipe
@@ -165,9 +165,8 @@ def load(
     program = load_program(read_source(found.path, found.shown), found.path)
     findings = [*program.findings, *check_module(program.entry)]
     definition = choose(program, found)
-    sections = Sections()
-    with collecting(findings):
-        sections = read_sections(program.entry)
+    sections = read_sections(program.entry)
+    findings += sections.findings
     with collecting(findings):
         evaluate = Evaluator()
         derived = derived_network(evaluate, definition, settings)

@@ -13,7 +13,10 @@ _CONSTANTS = {"True": "true", "False": "false", "None": "none", "null": "none"}
 
 
 class Mistake(Exception):  # noqa: N818 - the language's word for it
-    """A user's mistake, on its way to the list of findings."""
+    """A user's mistake, on its way to the list of findings; `rest` are others that were found with
+    it."""
+
+    rest: tuple[Mistake, ...] = ()
 
     def __init__(
         self,
