@@ -12,6 +12,7 @@ from resnetc.definitions import (
     collector_paused,
     derived_network,
     distinct,
+    elaborated,
     own_networks,
     wrong_labels,
 )
@@ -97,7 +98,8 @@ def check_program(
                 else:
                     templates.append(name)
                 continue
-            checked = Elaborator(derived, evaluate, watch(name) if watch else None).run()
+            elaborator = Elaborator(derived, evaluate, watch(name) if watch else None)
+            checked = elaborated(elaborator, findings)
             networks[name], meta[name] = lower(checked), checked.meta
             findings += unmet(networks[name], checked.expectations)
             suspects += doubts(checked, program.entry.file.source)
@@ -152,6 +154,6 @@ def _imported(program: Program, name: str) -> tuple[Graph | None, int]:
     evaluate = Evaluator()
     try:
         derived = derived_network(evaluate, program.entry.names[name])
-        return lower(Elaborator(derived, evaluate).run()), evaluate.budget.steps
+        return lower(elaborated(Elaborator(derived, evaluate), [])), evaluate.budget.steps
     except CompileError:
         return None, evaluate.budget.steps

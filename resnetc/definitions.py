@@ -9,10 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from resnetc.diagnostics import CompileError, Diagnostic, Source
 from resnetc.ir import Graph
 from resnetc.lang import syntax as s
+from resnetc.lang.elaborate import Elaborator, WrongFactsError
 from resnetc.lang.evaluate import Env, Evaluator
 from resnetc.lang.mistake import Mistake, Poisoned
 from resnetc.lang.modules import Definition, Program
 from resnetc.lang.parser import parse_expression
+from resnetc.lang.record import CheckedNetwork
 from resnetc.lang.sections import Sections, network_of
 from resnetc.lang.variants import Derived, derive, needs, require_bound
 from resnetc.zoo import Reference
@@ -93,6 +95,16 @@ def derived_network(
     except Poisoned:
         raise CompileError(()) from None  # it reads what has been reported as broken
     return derived
+
+
+def elaborated(elaborator: Elaborator, findings: list[Diagnostic]) -> CheckedNetwork:
+    """The elaborated network; what is wrong only in what it says of itself becomes a finding.
+    Raises CompileError where the network is not whole."""
+    try:
+        return elaborator.run()
+    except WrongFactsError as error:
+        findings += error.diagnostics
+        return error.network
 
 
 def wrong_labels(graph: Graph | None, sections: Sections, name: str | None) -> list[Diagnostic]:

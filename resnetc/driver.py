@@ -20,6 +20,7 @@ from resnetc.definitions import (
     collecting,
     collector_paused,
     derived_network,
+    elaborated,
     raise_findings,
     wrong_labels,
 )
@@ -170,7 +171,7 @@ def load(
     with collecting(findings):
         evaluate = Evaluator()
         derived = derived_network(evaluate, definition, settings)
-        checked = Elaborator(derived, evaluate).run()
+        checked = elaborated(Elaborator(derived, evaluate), findings)
         graph = lower(checked)
         findings += unmet(graph, checked.expectations)
         findings += wrong_labels(graph, sections, found.network)

@@ -15,7 +15,7 @@ from resnetc.lang import syntax as s
 from resnetc.lang.budget import room
 from resnetc.lang.convert import checked
 from resnetc.lang.evaluate import Env, Evaluator
-from resnetc.lang.expectations import Expectation
+from resnetc.lang.facts import Facts
 from resnetc.lang.mending import as_parameter, begin_with_input, culprit, without_setting
 from resnetc.lang.mistake import Abandon, Mistake, Poisoned
 from resnetc.lang.observe import Observer
@@ -36,6 +36,14 @@ _OUTWARD = (s.Aux, s.Expect, s.Meta, s.InputStmt, s.OutputStmt)
 """Statements that say something of the network, wherever they stand."""
 
 
+class WrongFactsError(CompileError):
+    """Nothing is wrong but what `network` says of itself by `expect` and `meta`."""
+
+    def __init__(self, findings: list[Diagnostic], network: CheckedNetwork) -> None:
+        super().__init__(findings)
+        self.network = network
+
+
 class Elaborator:
     """Elaborates one network. `findings` fills as it goes; `observe` is told of every step."""
 
@@ -46,8 +54,7 @@ class Elaborator:
         self.evaluate = evaluator
         self.record = Recorder(evaluator.budget)
         self.findings: list[Diagnostic] = []
-        self.expectations: list[Expectation] = []
-        self.meta: dict[str, object] = {}
+        self.facts = Facts(derived, evaluator, self._report)
         self.outputs: dict[str, int] = {}
         self.aux: dict[str, int] = {}
         self._listed: dict[str, Span] = {}
@@ -65,8 +72,8 @@ class Elaborator:
             s.If: self._if,
             s.For: self._for,
             s.Require: self._require,
-            s.Expect: self._expect,
-            s.Meta: self._meta,
+            s.Expect: self.facts.expect,
+            s.Meta: self.facts.meta,
             s.InputStmt: self._input,
             s.OutputStmt: self._output,
         }
@@ -75,7 +82,8 @@ class Elaborator:
 
     @room()
     def run(self) -> CheckedNetwork:
-        """The elaborated network. Raises CompileError with every mistake."""
+        """The elaborated network. Raises CompileError with every mistake, WrongFactsError where
+        they leave the network whole."""
         decl, home = self.derived.template.decl, self.derived.template.home
         assert isinstance(decl, s.Network)
         env = Env(home, {}, dict(self.derived.ambients))
@@ -90,15 +98,26 @@ class Elaborator:
         if (clash := self.record.clash()) is not None:
             self._report(clash, site)
         self._check_overrides()
-        if self.findings:
+        if not self._is_whole:
             raise CompileError(self.findings)
+        network = self._network()
+        if self.findings:
+            raise WrongFactsError(self.findings, network)
+        return network
+
+    @property
+    def _is_whole(self) -> bool:
+        """Whether nothing is wrong but facts, which nothing depends on."""
+        return len(self.findings) == self.facts.wrong
+
+    def _network(self) -> CheckedNetwork:
         record = self.record
         ops, blocks = tuple(record.ops), tuple(record.blocks)
-        claims = () if self.derived.rebound else tuple(self.expectations)
+        claims = () if self.derived.rebound else tuple(self.facts.expectations)
         name, shared = self.derived.name, frozenset(record.shared)
         outputs, features = self.outputs, tuple(self._listed.items()) if self._labels else ()
         return CheckedNetwork(
-            name, ops, blocks, outputs, self.aux, self.meta, claims, shared, features
+            name, ops, blocks, outputs, self.aux, self.facts.noted, claims, shared, features
         )
 
     def _body(self, decl: s.Network, env: Env, site: Site) -> None:
@@ -145,7 +164,7 @@ class Elaborator:
 
     def _check_overrides(self) -> None:
         """An override of an ambient that took no effect is a mistake (law 4)."""
-        if self.findings:
+        if not self._is_whole:
             return
         for name, span in self.derived.ambient_spans.items():
             value = self._overrides[name]
@@ -273,30 +292,6 @@ class Elaborator:
         if self.evaluate.typed(statement.test, env, bool, "bool"):
             return
         raise unmet(statement, env, self.evaluate)
-
-    def _expect(self, statement: s.Expect, env: Env, site: Site) -> None:
-        for claim in statement.claims:
-            value = self.evaluate(claim.value, env)
-            self.expectations.append(Expectation.of(claim, value, self.derived.name))
-
-    def _meta(self, statement: s.Meta, env: Env, site: Site) -> None:
-        for setting in statement.settings:
-            value = self.evaluate(setting.value, env)
-            if not isinstance(value, str | int | float | list | tuple):
-                message = f"meta holds plain values, not {type_name(value)}"
-                raise Mistake("E0301", message, setting.value.span)
-            if setting.name == "recipe":
-                self._check_recipe(value, setting.value.span)
-            self.meta[setting.name] = value
-
-    def _check_recipe(self, name: object, span: Span) -> None:
-        """`meta { recipe = "name" }` names the recipe a network is trained by."""
-        decls = self.derived.home.file.decls
-        recipes = [d.name for d in decls if isinstance(d, s.Recipe | s.RecipeVariant)]
-        if name not in recipes:
-            close = suggest(str(name), recipes)
-            advice = Help(f'did you mean "{close}"?', span, f'"{close}"') if close else None
-            raise Mistake("E0219", f"this file has no recipe {show(name)}", span, help=advice)
 
     def _input(self, statement: s.InputStmt, env: Env, site: Site) -> None:
         shape = self.evaluate(statement.value, env)
