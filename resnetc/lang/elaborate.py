@@ -226,12 +226,15 @@ class Elaborator:
 
     def _report(self, mistake: Mistake, site: Site) -> None:
         done = isinstance(mistake, Abandon) and mistake.located
-        found = mistake.diagnostic
+        for found in mistake.diagnostics:
+            self._add(found, site, located=done)
+
+    def _add(self, found: Diagnostic, site: Site, *, located: bool) -> None:
         decl = self.derived.template.decl
         assert isinstance(decl, s.Network)
         if found.code in ("E0410", "E0412") and found.help and not self.record.ops:
             found = replace(found, help=begin_with_input(decl.body, found.help))
-        self.findings.append(found if done else self._located(found, site))
+        self.findings.append(found if located else self._located(found, site))
         if len(self.findings) >= MAX_FINDINGS:
             raise CompileError(self.findings)
 

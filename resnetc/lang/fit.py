@@ -94,8 +94,7 @@ def _fit_each(values: Iterable[tuple[object, Any, Span, str]]) -> list[Any]:
         except Mistake as mistake:
             mistakes += (mistake, *mistake.rest)
     if mistakes:
-        mistakes[0].rest = tuple(mistakes[1:])
-        raise mistakes[0]
+        raise Mistake.joined(mistakes)
     return made
 
 

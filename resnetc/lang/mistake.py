@@ -34,6 +34,17 @@ class Mistake(Exception):  # noqa: N818 - the language's word for it
         label = Label(span, text)
         self.diagnostic = Diagnostic(code, message, label, secondary, tuple(notes), advice)
 
+    @staticmethod
+    def joined(mistakes: Sequence[Mistake]) -> Mistake:
+        """The first of some mistakes, with the rest."""
+        mistakes[0].rest = tuple(mistakes[1:])
+        return mistakes[0]
+
+    @property
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
+        """Its finding, and those of the rest."""
+        return (self.diagnostic, *(each.diagnostic for each in self.rest))
+
     @classmethod
     def of(cls, problem: Problem, *, notes: Sequence[str] = ()) -> Mistake:
         """The mistake of a call that does not fit."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from typing import NoReturn
 
 from resnetc.diagnostics import Help, Label, Span
 from resnetc.lang import syntax as s
@@ -27,7 +28,7 @@ from resnetc.lang.values import (
     show,
     type_name,
 )
-from resnetc.ops import PRIMITIVES, OpError
+from resnetc.ops import PRIMITIVES, Op, OpError
 
 MAX_BLOCK_DEPTH = 32
 
@@ -49,13 +50,38 @@ class Placer:
         self.replay = Replay(record, enabled=observe is None)
 
     def chain(self, chain: s.Chain, env: Env, site: Site) -> None:
+        """Place the steps of a chain. Raises Mistake with all that is wrong in them: behind a step
+        that failed flows poison, and what does not depend on it is looked at still."""
+        mistakes: list[Mistake] = []
+        failed = False
         for step in chain.steps:
-            before = len(self.record.ops)
-            self._step(step, env, site)
-            env.names["here"] = site.here
-            if self._observe is not None:
-                ops = tuple(self.record.ops[before:])
-                self._observe(Row(step.span, site.path, site.here, ops))
+            try:
+                self._observed(step, env, site)
+            except Abandon:
+                raise
+            except (Mistake, Poisoned) as error:
+                failed = True
+                mistakes += (error, *error.rest) if isinstance(error, Mistake) else ()
+                self._lose(step, env, site)
+        if mistakes:
+            raise Mistake.joined(mistakes)
+        if failed:
+            raise Poisoned
+
+    def _observed(self, step: s.Step, env: Env, site: Site) -> None:
+        before = len(self.record.ops)
+        self._step(step, env, site)
+        env.names["here"] = site.here
+        if self._observe is not None:
+            ops = tuple(self.record.ops[before:])
+            self._observe(Row(step.span, site.path, site.here, ops))
+
+    def _lose(self, step: s.Step, env: Env, site: Site) -> None:
+        """What a step that failed would have given is poison."""
+        self.reuse.lose_step(step, site)
+        site.here = POISON
+        env.names.update(dict.fromkeys((bind.name for bind in step.binds), POISON))
+        env.names["here"] = POISON
 
     def _step(self, step: s.Step, env: Env, site: Site) -> None:
         if isinstance(step.core, s.From):
@@ -215,9 +241,12 @@ class Placer:
         where = self.evaluate.bind(decl, bound, inner, call.span)
         if decl.name == "identity" and component is None and site.here is not None:
             return
-        operand = self._operand(site, call)
+        kind = PRIMITIVES[decl.name]
+        if isinstance(site.here, Poison):
+            self._check_alone(kind, inner.names, where, call)
+        operand = one_tensor(site.here, f"`{call.name}`", call.name_span)
         try:
-            op = PRIMITIVES[decl.name].place((operand.type,), **inner.names)
+            op = kind.place((operand.type,), **inner.names)
             site.here = self.record.place(
                 op,
                 (operand,),
@@ -228,24 +257,18 @@ class Placer:
                 opened=site.opened,
             )
         except OpError as error:
-            blamed = where.get(error.argument or "", call.name_span)
-            raise self._op_mistake(error, blamed, operand) from None
+            made = Label(self.record.ops[operand.id].span, f"gives {operand.type}")
+            raise _op_mistake(error, where, call, made) from None
 
-    def _op_mistake(self, error: OpError, span: Span, operand: Tensor) -> Mistake:
-        made = Label(self.record.ops[operand.id].span, f"gives {operand.type}")
-        return Mistake(
-            error.code,
-            error.message,
-            span,
-            secondary=(made,),
-            notes=error.notes,
-            help=error.advice,
-        )
-
-    def _operand(self, site: Site, call: s.Call) -> Tensor:
-        if isinstance(site.here, Poison):
-            raise Poisoned
-        return one_tensor(site.here, f"`{call.name}`", call.name_span)
+    def _check_alone(
+        self, kind: type[Op], values: dict[str, object], where: dict[str, Span], call: s.Call
+    ) -> NoReturn:
+        """What is wrong with the arguments whatever flows here; nothing else is said."""
+        try:
+            kind.check(**values)
+        except OpError as error:
+            raise _op_mistake(error, where, call) from None
+        raise Poisoned
 
     def _block(
         self,
@@ -293,3 +316,9 @@ class Placer:
             yield
         finally:
             self._sites.pop()
+
+
+def _op_mistake(error: OpError, where: dict[str, Span], call: s.Call, *made: Label) -> Mistake:
+    span = where.get(error.argument or "", call.name_span)
+    advice, notes = error.advice, error.notes
+    return Mistake(error.code, error.message, span, secondary=made, notes=notes, help=advice)

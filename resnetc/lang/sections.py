@@ -217,7 +217,7 @@ class _Reader:
         return tuple(found)
 
     def _report(self, mistake: Mistake) -> None:
-        self.findings += (each.diagnostic for each in (mistake, *mistake.rest))
+        self.findings += mistake.diagnostics
 
     def _break(self, mistake: Mistake) -> _Values:
         self._report(mistake)
