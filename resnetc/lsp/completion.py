@@ -74,12 +74,14 @@ def _names(analysis: Analysis, at: Cursor) -> Iterator[lsp.CompletionItem]:
         yield from _placeable(analysis, at)
     elif "FROM" in follows:
         yield from _placeable(analysis, at)
+    elif at.among_sources():
+        yield from _tensors(at)
     elif "FLOAT" in follows and "NAME" in follows:
         if call is not None and at.previous in ("(", ","):
             yield from _arguments(analysis, at, call)
         yield from _typed(analysis, at, call)
         yield from _values(analysis, at)
-    elif "OUTPUT" in follows and "NAME" in follows:
+    elif _is_key(at):
         yield from _keys(analysis, at)
     elif "STRING" in follows and "NAME" in follows:
         for name in sorted(TYPES):
@@ -94,6 +96,20 @@ def _placeable(analysis: Analysis, at: Cursor) -> Iterator[lsp.CompletionItem]:
         kind = lsp.CompletionItemKind.Keyword
         yield _item(name, kind, "structure", BUILTINS.get(name, ""), _LIBRARY)
     yield from _declared(analysis.module, _PLACEABLE)
+
+
+def _tensors(at: Cursor) -> Iterator[lsp.CompletionItem]:
+    """What `from` takes: `input` and `output` are words of the grammar."""
+    for name in ("here", *at.locals()):
+        yield _item(name, lsp.CompletionItemKind.Variable, "tensor", order=_NEAR)
+
+
+def _is_key(at: Cursor) -> bool:
+    """Whether a key of `key = value` may begin here, and neither a row nor a value."""
+    follows = at.follows
+    if follows is None or "FROM" in follows or "FLOAT" in follows:
+        return False
+    return "OUTPUT" in follows and "NAME" in follows
 
 
 def _values(analysis: Analysis, at: Cursor) -> Iterator[lsp.CompletionItem]:
@@ -183,6 +199,8 @@ def _keys(analysis: Analysis, at: Cursor) -> Iterator[lsp.CompletionItem]:
     """Keys of `key = value`: ambients, a network's parameters, what a section knows."""
     where = at.settings_of()
     kind = lsp.CompletionItemKind.Property
+    if where == "with":
+        where = next(iter({at.tokens[0].text} & SCHEMAS.keys()), where)
     if where in SCHEMAS:
         for field in dataclasses.fields(SCHEMAS[where]):
             yield _item(field.name, kind, str(field.type), order=_NEAR)
@@ -250,6 +268,10 @@ def _words(at: Cursor) -> Iterator[lsp.CompletionItem]:
         accepted -= set(words.DECLARATIONS)
         if "FROM" not in at.follows:
             accepted -= set(words.STATEMENTS) - {"if", "for"}
+    if at.among_sources():
+        accepted &= {"input", "output"} if _texts(at)[0] == "shortcut" else {"input"}
+    elif _is_key(at):
+        accepted -= {"output", "table"}  # names to the grammar, but keys of nothing
     for word in sorted(accepted):
         yield _item(word, lsp.CompletionItemKind.Keyword, order=_WORDS)
 
