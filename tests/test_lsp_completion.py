@@ -78,6 +78,15 @@ def test_what_is_near_is_offered_first(project: Project) -> None:
     assert found.index("depth") < found.index("relu")
 
 
+def test_a_key_shows_its_type_and_its_bounds(project: Project) -> None:
+    text = "recipe r { "
+    items = completion.complete(project.open(text), project.workspace.documents, len(text))
+    told = {item.label: item.detail for item in items}
+    assert told["batch"] == "int; must be at least 1"
+    assert told["iterations"] == "int | none; must be at least 1"
+    assert told["optimizer"] == "Optimizer"
+
+
 def test_a_call_shows_its_signature(project: Project) -> None:
     text = "network n { conv(3x3, ¦"
     analysis = project.open(text.replace("¦", ""))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
 from collections.abc import Iterator
 from pathlib import Path
 
 from lsprotocol import types as lsp
 
 from resnetc import resources
+from resnetc.bounds import hints, options, rules
 from resnetc.highlighting import words
 from resnetc.lang import syntax as s
 from resnetc.lang.builtins import FUNCTIONS
@@ -203,7 +205,7 @@ def _keys(analysis: Analysis, at: Cursor) -> Iterator[lsp.CompletionItem]:
         where = next(iter({at.tokens[0].text} & SCHEMAS.keys()), where)
     if where in SCHEMAS:
         for field in dataclasses.fields(SCHEMAS[where]):
-            yield _item(field.name, kind, str(field.type), order=_NEAR)
+            yield _item(field.name, kind, _told(SCHEMAS[where], field), order=_NEAR)
     elif where == "expect":
         for name in KEYS:
             yield _item(name, kind, "expectation", order=_NEAR)
@@ -212,6 +214,16 @@ def _keys(analysis: Analysis, at: Cursor) -> Iterator[lsp.CompletionItem]:
             for param in _template_parameters(analysis, at):
                 yield _item(param.name, kind, _one_line(param), order=_NEAR)
         yield from _declared(analysis.module, (s.Ambient,))
+
+
+def _told(schema: type, field: dataclasses.Field[object]) -> str:
+    """The type of a section's field and its bounds."""
+    bounds = ", ".join(rules(hints(schema)[field.name]))
+    if not bounds:
+        return str(field.type)
+    kinds = options(typing.get_type_hints(schema)[field.name])
+    names = [kind.__name__ if isinstance(kind, type) else str(kind) for kind in kinds]
+    return f"{' | '.join(names).replace('NoneType', 'none')}; must {bounds}"
 
 
 def _template_parameters(analysis: Analysis, at: Cursor) -> tuple[s.Param, ...]:
