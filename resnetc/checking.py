@@ -9,7 +9,6 @@ from pathlib import Path
 from resnetc.analysis.expected import unmet
 from resnetc.definitions import (
     choose,
-    collecting,
     collector_paused,
     derived_network,
     distinct,
@@ -98,7 +97,8 @@ def check_program(
                 else:
                     templates.append(name)
                 continue
-            checked = elaborate(derived, evaluate, watch(name) if watch else None)
+            observer = watch(name) if watch else None
+            checked = elaborate(derived, evaluate, findings, observer)
             networks[name], meta[name] = lower(checked), checked.meta
             claims = unmet(networks[name], checked.expectations)
             findings += [at_home(claim, derived) for claim in claims]
@@ -110,9 +110,9 @@ def check_program(
                 break  # what is hopeless is hopeless once; the next may be as large
         finally:
             steps += evaluate.budget.steps
-    with collecting(findings):
-        sections = read_sections(program.entry)
-        findings += _wrong_labels_of_all(program, sections, networks, steps if others_too else None)
+    sections = read_sections(program.entry)
+    findings += sections.findings
+    findings += _wrong_labels_of_all(program, sections, networks, steps if others_too else None)
     return FileReport(
         networks,
         meta,
@@ -154,6 +154,6 @@ def _imported(program: Program, name: str) -> tuple[Graph | None, int]:
     evaluate = Evaluator()
     try:
         derived = derived_network(evaluate, program.entry.names[name])
-        return lower(elaborate(derived, evaluate)), evaluate.budget.steps
+        return lower(elaborate(derived, evaluate, [])), evaluate.budget.steps
     except CompileError:
         return None, evaluate.budget.steps

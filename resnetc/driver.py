@@ -32,7 +32,7 @@ from resnetc.lang.evaluate import Evaluator
 from resnetc.lang.modules import load_program, read_source
 from resnetc.lang.origins import TracedElaborator, Tracer
 from resnetc.lang.record import CheckedNetwork
-from resnetc.lang.sections import Sections, read_sections
+from resnetc.lang.sections import read_sections
 from resnetc.lang.values import show
 from resnetc.lower import lower
 from resnetc.recipes import Recipe
@@ -173,13 +173,12 @@ def _load(
     program = load_program(read_source(found.path, found.shown), found.path)
     findings = [*program.findings, *check_module(program.entry)]
     definition = choose(program, found)
-    sections = Sections()
-    with collecting(findings):
-        sections = read_sections(program.entry)
+    sections = read_sections(program.entry)
+    findings += sections.findings
     with collecting(findings):
         evaluate = Evaluator()
         derived = derived_network(evaluate, definition, settings, keywords=parameters)
-        checked = elaborate(derived, evaluate)
+        checked = elaborate(derived, evaluate, findings)
         graph = lower(checked)
         findings += [at_home(claim, derived) for claim in unmet(graph, checked.expectations)]
         findings += wrong_labels(graph, sections, found.network)
@@ -227,10 +226,9 @@ def trace(reference: str, settings: Mapping[str, str]) -> tuple[CheckedNetwork, 
     try:
         return TracedElaborator(derived, tracer).run(), tracer
     except CompileError:
-        elaborate(
-            derived, Evaluator()
-        )  # raises the same mistakes, told of the reference's own file
-        raise
+        findings: list[Diagnostic] = []
+        elaborate(derived, Evaluator(), findings)  # the same mistakes, told of the reference's file
+        raise CompileError(findings) from None
 
 
 def _written(parameters: Mapping[str, object]) -> dict[str, str]:

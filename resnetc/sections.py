@@ -8,13 +8,20 @@ backend cannot do is refused by the verb that would have it done.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NewType
+from typing import Annotated, Any, ClassVar, Literal, NewType
+
+from resnetc.bounds import Clash, Interval, Natural, Positive, Shaped, Within
 
 NetworkName = NewType("NetworkName", str)
 """A complete network that the section's file knows, by name."""
 RecipeName = NewType("RecipeName", str)
 """A recipe that the section's file knows, by name."""
+
+OPSETS = (13, 28)
+"""The first opset of ONNX in which every op that is written takes bfloat16 somewhere and axes as
+inputs, and the newest that is tested."""
 
 Narrow = Literal["fp32", "fp16", "bf16", "int8", "fp8"]
 Wide = Literal["fp32", "fp16", "bf16"]
@@ -29,7 +36,7 @@ class Experiment:
 
     network: NetworkName
     recipe: RecipeName | None = None
-    seed: int = 0
+    seed: Natural = 0
 
 
 # ---------------------------------------------------------------------------------- calibration
@@ -40,7 +47,7 @@ class Entropy:
     """Ranges that lose least by the Kullback-Leibler divergence, over this many images."""
 
     word: ClassVar[str] = "entropy"
-    images: int = 512
+    images: Positive = 512
 
 
 @dataclass(frozen=True)
@@ -48,8 +55,8 @@ class Percentile:
     """Ranges that hold this share of the values."""
 
     word: ClassVar[str] = "percentile"
-    share: float = 0.9999
-    images: int = 512
+    share: Annotated[float, Within(0.5, 1, low_open=True)] = 0.9999
+    images: Positive = 512
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,7 @@ class MinMax:
     """Ranges that hold every value."""
 
     word: ClassVar[str] = "min_max"
-    images: int = 512
+    images: Positive = 512
 
 
 CALIBRATIONS: dict[str, type] = {record.word: record for record in (Entropy, Percentile, MinMax)}
@@ -77,6 +84,14 @@ class Precision:
     inputs: Wide = "fp32"
     calibrate: Entropy | Percentile | MinMax | None = None
 
+    def clashes(self) -> Iterator[Clash]:
+        if not self.keep:
+            yield Clash("kept", "`keep` names no layer", idle=True)
+        elif self.layers == self.kept:
+            yield Clash("keep", f'all layers compute in "{self.kept}"', idle=True)
+        if self.calibrate is not None and self.layers not in ("int8", "fp8"):
+            yield Clash("calibrate", "only int8 and fp8 need it", idle=True)
+
 
 @dataclass(frozen=True)
 class Engine:
@@ -89,8 +104,8 @@ class Engine:
     refit: bool = False
     strip_weights: bool = False
     optimization_level: Literal[0, 1, 2, 3, 4, 5] | None = None
-    workspace: int | None = None
-    capability: tuple[str, ...] = ()
+    workspace: Positive | None = None
+    capability: tuple[Annotated[str, Shaped(r"\d+\.\d+", "8.9")], ...] = ()
     tf32: bool = False
 
 
@@ -110,8 +125,8 @@ class Deploy:
 
     network: NetworkName
     target: Literal["onnx", "tensorrt", "tensorrt_rtx", "torch"] = "onnx"
-    batch: tuple[int, int] | None = None
-    opset: int | None = None
+    batch: Interval | None = None
+    opset: Annotated[int, Within(*OPSETS)] | None = None
     outputs: tuple[str, ...] = ()
     precision: Precision = Precision()
     engine: Engine = Engine()
@@ -120,3 +135,10 @@ class Deploy:
     def is_engine(self) -> bool:
         """Whether TensorRT builds it."""
         return self.target in ("tensorrt", "tensorrt_rtx")
+
+    def clashes(self) -> Iterator[Clash]:
+        if not self.is_engine:
+            why = f'"{self.target}" has no builder as TensorRT has'
+            yield from (Clash(key, why, idle=True) for key in differing(self.engine))
+        if self.target == "torch":
+            yield Clash("opset", '"torch" is no ONNX', idle=True)

@@ -6,6 +6,7 @@ import dataclasses
 import re
 import shlex
 import subprocess
+import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 
 import resnetc
 from resnetc import resources
+from resnetc.bounds import bare, hints, options, rules
 from resnetc.checking import FileReport, check_file
 from resnetc.cli.main import run
 from resnetc.diagnostics import Source
@@ -34,8 +36,8 @@ from resnetc.lang.bind import signature
 from resnetc.lang.builtins import FUNCTIONS
 from resnetc.lang.expectations import KEYS
 from resnetc.lang.structures import STRUCTURES
-from resnetc.recipes import DATA_SETS, WORDS, Recipe
-from resnetc.sections import CALIBRATIONS, Deploy, Experiment
+from resnetc.recipes import DATA_SETS, WORDS, Condition, DataSet, Recipe
+from resnetc.sections import CALIBRATIONS, Deploy, Engine, Experiment, Precision
 
 D = TypeVar("D", bound=s.Decl)
 DOCS = Path(__file__).parent.parent / "docs"
@@ -317,6 +319,47 @@ def test_every_field_of_an_experiment_and_a_deployment_is_listed_with_its_defaul
         for word, each in CALIBRATIONS.items()
     ]
     assert items(section("Deployments")) == signatures
+
+
+def test_every_bound_of_a_field_is_listed() -> None:
+    for title, schema in (
+        ("Recipes", Recipe),
+        ("Experiments", Experiment),
+        ("Deployments", Deploy),
+    ):
+        rows = re.findall(r"^\| `([\w.]+)` \| `?[^`|]*?`? \| ?([^|]*?) ?\|", section(title), re.M)
+        assert rows == list(bounds_of(schema)), title
+
+
+def bounds_of(schema: type, before: str = "") -> Iterator[tuple[str, str]]:
+    for field in dataclasses.fields(schema):
+        if field.name in ("precision", "engine") and dataclasses.is_dataclass(field.default):
+            yield from bounds_of(type(field.default), f"{field.name}.")
+        else:
+            yield before + field.name, ", ".join(rules(hints(schema)[field.name]))
+
+
+@pytest.mark.parametrize(("title", "words"), [("Recipes", WORDS), ("Deployments", CALIBRATIONS)])
+def test_every_bound_of_a_word_is_listed(title: str, words: dict[str, type]) -> None:
+    bounds: dict[str, list[str]] = {}
+    for word, each in words.items():
+        for field in dataclasses.fields(each):
+            if rule := ", ".join(rules(hints(each)[field.name])):
+                bounds.setdefault(rule, []).append(f"`{word}.{field.name}`")
+    table = section(title).rpartition("| must | |\n|---|---|\n")[2]
+    rows = re.findall(r"^\| ([^`|]*) \| (.*) \|$", table, re.M)
+    assert rows == [(rule, ", ".join(fields)) for rule, fields in bounds.items()]
+
+
+def test_every_number_of_a_section_has_bounds() -> None:
+    """Also those to come: a number without any would be checked by nobody."""
+    for record_ in (*WORDS.values(), *CALIBRATIONS.values(), *SECTIONS):
+        for name, wanted in hints(record_).items():
+            inner = [kind for each in options(wanted) for kind in typing.get_args(bare(each))]
+            assert not {int, float} & {*options(wanted), *inner}, f"{record_.__name__}.{name}"
+
+
+SECTIONS = (Recipe, DataSet, Condition, Experiment, Deploy, Precision, Engine)
 
 
 def fields_of(schema: type, before: str = "") -> Iterator[tuple[str, str]]:

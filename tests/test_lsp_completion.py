@@ -37,7 +37,19 @@ HEAD = 'block b(width: int, mode: "up" | "down" = "up") { conv(1x1, width) }\n'
         ("network n { expect ¦", ["params", "macs"], ["conv"]),
         ("network n = ¦", ["other"], ["conv", "b"]),
         ("network n = other with ¦", ["classes", "norm"], ["conv2d"]),
-        ("recipe r { ¦", ["batch", "optimizer"], ["conv"]),
+        ("recipe r { ¦", ["batch", "optimizer"], ["conv", "output", "table"]),
+        ("recipe r { batch = 3 ¦", ["epochs", "mod"], ["conv", "output", "table"]),
+        ("recipe r = s with ¦", ["batch", "optimizer"], ["norm", "output", "table"]),
+        ("recipe r = s with batch = 3, ¦", ["batch", "optimizer"], ["norm", "table"]),
+        ("deploy d = e with ¦", ["target", "opset"], ["batchnorm", "output", "table"]),
+        ("network n = other with ¦", ["classes", "norm"], ["batch", "output", "table"]),
+        ("network n { expect ¦", ["output", "params"], ["table"]),
+        ("network n { act as x from ¦", ["here", "input", "x"], ["len", "conv", "table", "output"]),
+        ("network n { act as x from x, ¦", ["here", "x"], ["len", "conv", "none"]),
+        ("network n { act as xs[] from xs[0], ¦", ["here", "xs"], ["len", "conv"]),
+        ("network n { from x as a, ¦", [], ["here"]),
+        ("network n { from here -> conv(3x3, ¦", ["out=", "len"], ["here"]),
+        ("shortcut s { | from ¦", ["here", "input", "output"], ["len", "conv"]),
         ("experiment e { ¦", ["network", "recipe", "seed"], ["conv"]),
         ("experiment e { network = ¦", ["other"], ["conv", "b"]),
         ("network n(conv: layer = conv2d(bias=true)) { conv(3x3, ¦", ["out=", "pad="], []),
@@ -64,6 +76,15 @@ def test_what_is_near_is_offered_first(project: Project) -> None:
     found = project.complete("network n(depth: int) { conv(¦")
     assert found.index("kernel=") < found.index("relu")
     assert found.index("depth") < found.index("relu")
+
+
+def test_a_key_shows_its_type_and_its_bounds(project: Project) -> None:
+    text = "recipe r { "
+    items = completion.complete(project.open(text), project.workspace.documents, len(text))
+    told = {item.label: item.detail for item in items}
+    assert told["batch"] == "int; must be at least 1"
+    assert told["iterations"] == "int | none; must be at least 1"
+    assert told["optimizer"] == "Optimizer"
 
 
 def test_a_call_shows_its_signature(project: Project) -> None:

@@ -171,6 +171,26 @@ def test_a_rename_that_clashes_is_refused_with_the_reason(session: Session) -> N
         session.ask("prepareRename", "net.rnet", position=position(NET, "flatten"))
 
 
+def test_a_refusal_is_no_failure_of_the_server(tmp_path: Path) -> None:
+    session = Session(tmp_path)
+    session.open("net.rnet", "network n { input 3x8x8  relu }\n")
+    for _ in range(2):
+        with pytest.raises(Refused, match="belongs to the language"):
+            session.ask("prepareRename", "net.rnet", position={"line": 0, "character": 26})
+    with pytest.raises(Refused):
+        session.request("workspace/executeCommand", {"command": "nothing"})
+    session.request("shutdown", None)
+    session.notify("exit", None)
+    assert session.process.stderr is not None
+    said = session.process.stderr.read().decode()
+    assert session.process.wait(timeout=30) == 0
+    assert "belongs to the language" not in said
+    assert "nothing" in said, "what did fail is still logged"
+    for pipe in (session.process.stdin, session.process.stdout, session.process.stderr):
+        assert pipe is not None
+        pipe.close()
+
+
 def test_completion_inside_a_call(session: Session) -> None:
     text = NET.replace("unit(8, stride=2)", "unit(8, ")
     session.change("net.rnet", text)

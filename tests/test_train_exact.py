@@ -112,7 +112,7 @@ def test_epochs_of_a_warm_up_become_iterations_and_are_scaled_with_the_run() -> 
         ("ema=ema(decay=1.0)", "decay is 1.0"),
         ("ema=ema(every=0)", "every is 0"),
         ("mix=mixup(0.0)", "mixup's alpha is 0.0"),
-        ("resizing=progressive(start=0.0)", "start lies in"),
+        ("resizing=progressive(start=0.0)", r"start is 0.0; it must lie in \(0, 1\]"),
         ("resizing=progressive(delay=0.9)", "at most 1"),
         ("resizing=progressive(increment=0)", "increment is 0"),
     ],

@@ -13,7 +13,7 @@ from dataclasses import fields, is_dataclass, replace
 from resnetc.diagnostics import CompileError, Diagnostic, Help, Label, Source, Span
 from resnetc.lang import syntax as s
 from resnetc.lang.budget import SPENT
-from resnetc.lang.elaborate import Elaborator
+from resnetc.lang.elaborate import Elaborator, WrongFactsError
 from resnetc.lang.evaluate import Env, Evaluator
 from resnetc.lang.modules import Module
 from resnetc.lang.observe import Observer
@@ -26,12 +26,19 @@ MOST_LABELS = 3
 
 
 def elaborate(
-    derived: Derived, evaluate: Evaluator, observe: Observer | None = None
+    derived: Derived,
+    evaluate: Evaluator,
+    findings: list[Diagnostic],
+    observe: Observer | None = None,
 ) -> CheckedNetwork:
-    """The elaborated network. Raises CompileError with every mistake, each with a place in the file
-    that the network stands in."""
+    """The elaborated network; what is wrong only in what it says of itself goes to `findings`.
+    Raises CompileError with every mistake of a network that is not whole. All have a place in the
+    file that the network stands in."""
     try:
         return Elaborator(derived, evaluate, observe).run()
+    except WrongFactsError as error:
+        findings += [at_home(each, derived) for each in error.diagnostics]
+        return error.network
     except CompileError as error:
         found = error.diagnostics
         if all(_is_own(each.primary.span, derived) for each in found):

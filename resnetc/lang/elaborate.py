@@ -16,7 +16,7 @@ from resnetc.lang.budget import TOO_MUCH, room
 from resnetc.lang.convert import checked
 from resnetc.lang.effects import watch, without_effect
 from resnetc.lang.evaluate import Env, Evaluator
-from resnetc.lang.expectations import Expectation
+from resnetc.lang.facts import Facts
 from resnetc.lang.mending import begin_with_input, culprit
 from resnetc.lang.mistake import Abandon, Mistake, Poisoned
 from resnetc.lang.multiplied import multiplied
@@ -38,6 +38,14 @@ _OUTWARD = (s.Aux, s.Expect, s.Meta, s.InputStmt, s.OutputStmt)
 """Statements that say something of the network, wherever they stand."""
 
 
+class WrongFactsError(CompileError):
+    """Nothing is wrong but what `network` says of itself by `expect` and `meta`."""
+
+    def __init__(self, findings: list[Diagnostic], network: CheckedNetwork) -> None:
+        super().__init__(findings)
+        self.network = network
+
+
 class Elaborator:
     """Elaborates one network. `findings` fills as it goes; `observe` is told of every step."""
 
@@ -48,8 +56,7 @@ class Elaborator:
         self.evaluate = evaluator
         self.record = Recorder(evaluator.budget)
         self.findings: list[Diagnostic] = []
-        self.expectations: list[Expectation] = []
-        self.meta: dict[str, object] = {}
+        self.facts = Facts(derived, evaluator, self._report)
         self.outputs: dict[str, int] = {}
         self.aux: dict[str, int] = {}
         self._listed: dict[str, Span] = {}
@@ -67,8 +74,8 @@ class Elaborator:
             s.If: self._if,
             s.For: self._for,
             s.Require: self._require,
-            s.Expect: self._expect,
-            s.Meta: self._meta,
+            s.Expect: self.facts.expect,
+            s.Meta: self.facts.meta,
             s.InputStmt: self._input,
             s.OutputStmt: self._output,
         }
@@ -77,7 +84,8 @@ class Elaborator:
 
     @room()
     def run(self) -> CheckedNetwork:
-        """The elaborated network. Raises CompileError with every mistake."""
+        """The elaborated network. Raises CompileError with every mistake, WrongFactsError where
+        they leave the network whole."""
         decl, home = self.derived.template.decl, self.derived.template.home
         assert isinstance(decl, s.Network)
         env = Env(home, {}, dict(self.derived.ambients))
@@ -91,18 +99,29 @@ class Elaborator:
             raise CompileError(self.findings) from None
         if (clash := self.record.clash()) is not None:
             self._report(clash, site)
-        if not self.findings:
+        if self._is_whole:
             overrides, settings = self._overrides, self._settings
             self.findings += without_effect(self.derived, self.evaluate, overrides, settings)
-        if self.findings:
+        if not self._is_whole:
             raise CompileError(self.findings)
+        network = self._network()
+        if self.findings:
+            raise WrongFactsError(self.findings, network)
+        return network
+
+    @property
+    def _is_whole(self) -> bool:
+        """Whether nothing is wrong but facts, which nothing depends on."""
+        return len(self.findings) == self.facts.wrong
+
+    def _network(self) -> CheckedNetwork:
         record = self.record
         ops, blocks = tuple(record.ops), tuple(record.blocks)
-        claims = () if self.derived.rebound else tuple(self.expectations)
+        claims = () if self.derived.rebound else tuple(self.facts.expectations)
         name, shared = self.derived.name, frozenset(record.shared)
         outputs, features = self.outputs, tuple(self._listed.items()) if self._labels else ()
         return CheckedNetwork(
-            name, ops, blocks, outputs, self.aux, self.meta, claims, shared, features
+            name, ops, blocks, outputs, self.aux, self.facts.noted, claims, shared, features
         )
 
     def _body(self, decl: s.Network, env: Env, site: Site) -> None:
@@ -204,12 +223,15 @@ class Elaborator:
 
     def _report(self, mistake: Mistake, site: Site) -> None:
         done = isinstance(mistake, Abandon) and mistake.located
-        found = mistake.diagnostic
+        for found in mistake.diagnostics:
+            self._add(found, site, located=done)
+
+    def _add(self, found: Diagnostic, site: Site, *, located: bool) -> None:
         decl = self.derived.template.decl
         assert isinstance(decl, s.Network)
         if found.code in ("E0410", "E0412") and found.help and not self.record.ops:
             found = replace(found, help=begin_with_input(decl.body, found.help))
-        self.findings.append(found if done else self._located(found, site))
+        self.findings.append(found if located else self._located(found, site))
         if len(self.findings) >= MAX_FINDINGS:
             raise CompileError(self.findings)
 
@@ -271,30 +293,6 @@ class Elaborator:
         if self.evaluate.typed(statement.test, env, bool, "bool"):
             return
         raise unmet(statement, env, self.evaluate)
-
-    def _expect(self, statement: s.Expect, env: Env, site: Site) -> None:
-        for claim in statement.claims:
-            value = self.evaluate(claim.value, env)
-            self.expectations.append(Expectation.of(claim, value, self.derived.name))
-
-    def _meta(self, statement: s.Meta, env: Env, site: Site) -> None:
-        for setting in statement.settings:
-            value = self.evaluate(setting.value, env)
-            if not isinstance(value, str | int | float | list | tuple):
-                message = f"meta holds plain values, not {type_name(value)}"
-                raise Mistake("E0301", message, setting.value.span)
-            if setting.name == "recipe":
-                self._check_recipe(value, setting.value.span)
-            self.meta[setting.name] = value
-
-    def _check_recipe(self, name: object, span: Span) -> None:
-        """`meta { recipe = "name" }` names the recipe a network is trained by."""
-        decls = self.derived.home.file.decls
-        recipes = [d.name for d in decls if isinstance(d, s.Recipe | s.RecipeVariant)]
-        if name not in recipes:
-            close = suggest(str(name), recipes)
-            advice = Help(f'did you mean "{close}"?', span, f'"{close}"') if close else None
-            raise Mistake("E0219", f"this file has no recipe {show(name)}", span, help=advice)
 
     def _input(self, statement: s.InputStmt, env: Env, site: Site) -> None:
         shape = self.evaluate(statement.value, env)

@@ -9,7 +9,10 @@ from resnetc.lang.bind import Problem
 
 
 class Mistake(Exception):  # noqa: N818 - the language's word for it
-    """A user's mistake, on its way to the list of findings."""
+    """A user's mistake, on its way to the list of findings; `rest` are others that were found with
+    it."""
+
+    rest: tuple[Mistake, ...] = ()
 
     def __init__(
         self,
@@ -26,6 +29,17 @@ class Mistake(Exception):  # noqa: N818 - the language's word for it
         advice = Help(help) if isinstance(help, str) else help
         label = Label(span, text)
         self.diagnostic = Diagnostic(code, message, label, secondary, tuple(notes), advice)
+
+    @staticmethod
+    def joined(mistakes: Sequence[Mistake]) -> Mistake:
+        """The first of some mistakes, with the rest."""
+        mistakes[0].rest = tuple(mistakes[1:])
+        return mistakes[0]
+
+    @property
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
+        """Its finding, and those of the rest."""
+        return (self.diagnostic, *(each.diagnostic for each in self.rest))
 
     @classmethod
     def of(cls, problem: Problem, *, notes: Sequence[str] = ()) -> Mistake:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NoReturn
 
 from resnetc.diagnostics import Help, Label, Span
 from resnetc.lang import syntax as s
@@ -30,7 +30,7 @@ from resnetc.lang.values import (
     show,
     type_name,
 )
-from resnetc.ops import PRIMITIVES, OpError
+from resnetc.ops import PRIMITIVES, Op, OpError
 
 MAX_BLOCK_DEPTH = 32
 
@@ -55,13 +55,38 @@ class Placer:
         self.replay = Replay(record, enabled=observe is None)
 
     def chain(self, chain: s.Chain, env: Env, site: Site) -> None:
+        """Place the steps of a chain. Raises Mistake with all that is wrong in them: behind a step
+        that failed flows poison, and what does not depend on it is looked at still."""
+        mistakes: list[Mistake] = []
+        failed = False
         for step in chain.steps:
-            before = len(self.record.ops)
-            self._step(step, env, site)
-            env.names["here"] = site.here
-            if self._observe is not None:
-                ops = tuple(self.record.ops[before:])
-                self._observe(Row(step.span, site.path, site.here, ops))
+            try:
+                self._observed(step, env, site)
+            except Abandon:
+                raise
+            except (Mistake, Poisoned) as error:
+                failed = True
+                mistakes += (error, *error.rest) if isinstance(error, Mistake) else ()
+                self._lose(step, env, site)
+        if mistakes:
+            raise Mistake.joined(mistakes)
+        if failed:
+            raise Poisoned
+
+    def _observed(self, step: s.Step, env: Env, site: Site) -> None:
+        before = len(self.record.ops)
+        self._step(step, env, site)
+        env.names["here"] = site.here
+        if self._observe is not None:
+            ops = tuple(self.record.ops[before:])
+            self._observe(Row(step.span, site.path, site.here, ops))
+
+    def _lose(self, step: s.Step, env: Env, site: Site) -> None:
+        """What a step that failed would have given is poison."""
+        self.reuse.lose_step(step, site)
+        site.here = POISON
+        env.names.update(dict.fromkeys((bind.name for bind in step.binds), POISON))
+        env.names["here"] = POISON
 
     def _step(self, step: s.Step, env: Env, site: Site) -> None:
         if isinstance(step.core, s.From):
@@ -234,9 +259,12 @@ class Placer:
         where = self.evaluate.bind(decl, bound, inner, call.span)
         if decl.name == "identity" and component is None and site.here is not None:
             return
-        operand = self._operand(site, call)
+        kind = PRIMITIVES[decl.name]
+        if isinstance(site.here, Poison):
+            self._check_alone(kind, inner.names, where, call)
+        operand = one_tensor(site.here, f"`{call.name}`", call.name_span)
         try:
-            op = PRIMITIVES[decl.name].place((operand.type,), **inner.names)
+            op = kind.place((operand.type,), **inner.names)
             site.here = self.record.place(
                 op,
                 (operand,),
@@ -247,22 +275,19 @@ class Placer:
                 opened=site.opened,
             )
         except OpError as error:
-            blamed = where.get(error.argument or "", call.name_span)
-            raise self._op_mistake(error, blamed, operand) from None
+            made = Label(self.record.ops[operand.id].span, f"gives {operand.type}")
+            mapped = as_map(self.record.ops, operand) if error.code == "E0409" else None
+            raise _op_mistake(error, where, call, made, advice=mapped) from None
 
-    def _op_mistake(self, error: OpError, span: Span, operand: Tensor) -> Mistake:
-        made = Label(self.record.ops[operand.id].span, f"gives {operand.type}")
-        advice = None if error.advice is None else Help(error.advice)
-        if error.code == "E0409":
-            advice = as_map(self.record.ops, operand) or advice
-        return Mistake(
-            error.code, error.message, span, secondary=(made,), notes=error.notes, help=advice
-        )
-
-    def _operand(self, site: Site, call: s.Call) -> Tensor:
-        if isinstance(site.here, Poison):
-            raise Poisoned
-        return one_tensor(site.here, f"`{call.name}`", call.name_span)
+    def _check_alone(
+        self, kind: type[Op], values: dict[str, object], where: dict[str, Span], call: s.Call
+    ) -> NoReturn:
+        """What is wrong with the arguments whatever flows here; nothing else is said."""
+        try:
+            kind.check(**values)
+        except OpError as error:
+            raise _op_mistake(error, where, call) from None
+        raise Poisoned
 
     def _block(
         self,
@@ -324,3 +349,15 @@ class Placer:
             note = "what a shortcut places has another shortcut, such as `residual(shortcut=plain)`"
         message = f"{kind} `{decl.name}` would contain itself"
         raise Mistake("E0408", message, span, circle, notes=(note,))
+
+
+def _op_mistake(
+    error: OpError,
+    where: dict[str, Span],
+    call: s.Call,
+    *made: Label,
+    advice: Help | None = None,
+) -> Mistake:
+    span = where.get(error.argument or "", call.name_span)
+    told = advice or (None if error.advice is None else Help(error.advice))
+    return Mistake(error.code, error.message, span, secondary=made, notes=error.notes, help=told)

@@ -62,11 +62,15 @@ class Reuse:
             self._lost.add(site.scope)
             return
         for step in statement.steps:
-            if isinstance(step.label, s.Literal):
-                lost = Labelled(step.span, POISON, POISON, range(0), range(0))
-                self._labelled.setdefault((site.scope, str(step.label.value)), lost)
-            elif step.label is not None:
-                self._lost.add(site.scope)
+            self.lose_step(step, site)
+
+    def lose_step(self, step: s.Step, site: Site) -> None:
+        """A step failed: its label is poison."""
+        if isinstance(step.label, s.Literal):
+            lost = Labelled(step.span, POISON, POISON, range(0), range(0))
+            self._labelled.setdefault((site.scope, str(step.label.value)), lost)
+        elif step.label is not None:
+            self._lost.add(site.scope)
 
     def _unknown(self, core: s.Reuse, label: str, site: Site) -> Mistake:
         elsewhere = self._elsewhere(core, label)

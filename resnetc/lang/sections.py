@@ -5,15 +5,16 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
+from resnetc.bounds import clashes, hints
 from resnetc.diagnostics import CompileError, Diagnostic, Help, Label, Span, suggest
 from resnetc.lang import syntax as s
 from resnetc.lang.budget import room
 from resnetc.lang.evaluate import Env, Evaluator
-from resnetc.lang.fit import fit, hints
+from resnetc.lang.fit import clashing, fit
 from resnetc.lang.mistake import Mistake, Poisoned
 from resnetc.lang.modules import Definition, Module
 from resnetc.lang.variants import MAX_DERIVATIONS, derive, needs
@@ -25,7 +26,6 @@ from resnetc.sections import (
     NetworkName,
     Precision,
     RecipeName,
-    differing,
 )
 
 R = TypeVar("R", Recipe, Experiment, Deploy)
@@ -48,48 +48,55 @@ class LabelAt:
     span: Span
 
 
-def read_section(definition: Definition, record: type[R]) -> R:
-    """The record a section stands for. Raises CompileError with every mistake in it."""
-    return _read(definition, record)[0]
+@dataclass(frozen=True)
+class _Read(Generic[R]):
+    """What a section stands for, without what is wrong in it; None where a field that it needs is.
+    `labels` are those that a deployment names."""
+
+    record: R | None
+    labels: tuple[LabelAt, ...]
+    findings: list[Diagnostic]
 
 
 @room()
-def _read(definition: Definition, record: type[R]) -> tuple[R, tuple[LabelAt, ...]]:
-    """The record, and the labels that a deployment names."""
+def _read(definition: Definition, record: type[R]) -> _Read[R]:
     reader = _Reader(Evaluator())
     values = reader.values(definition, record, 0)
     made: R | None = reader.made(record, values, definition.decl)
-    if isinstance(made, Deploy):
-        reader.idle(made)
-    if reader.findings or made is None:
-        raise CompileError(reader.findings)
-    return made, reader.labels(made) if isinstance(made, Deploy) else ()
+    if made is not None and not reader.findings:  # else what is wrong might be all that clashes
+        reader.agree(made, definition.decl)
+    labels = reader.labels(made) if isinstance(made, Deploy) else ()
+    return _Read(made, labels, reader.findings)
 
 
 @dataclass(frozen=True)
 class Sections:
     """A file's sections by name; a recipe that an experiment imports is there too. `labels` are
-    those that each deployment names."""
+    those that each deployment names, `findings` all that is wrong in the sections, which are
+    without it then."""
 
     recipes: dict[str, Recipe] = field(default_factory=dict)
     experiments: dict[str, Experiment] = field(default_factory=dict)
     deploys: dict[str, Deploy] = field(default_factory=dict)
     labels: dict[str, tuple[LabelAt, ...]] = field(default_factory=dict)
+    findings: list[Diagnostic] = field(default_factory=list)
 
 
 def read_sections(module: Module) -> Sections:
-    """All sections of a file. Raises CompileError with every mistake in them."""
-    findings: list[Diagnostic] = []
+    """All sections of a file, and what is wrong in them."""
     found = Sections()
-    _read_each(module, Recipe, found, found.recipes, findings)
-    _read_each(module, Experiment, found, found.experiments, findings)
-    _read_each(module, Deploy, found, found.deploys, findings)
+    for name, recipe in _each(module, Recipe, found):
+        found.recipes[name] = recipe
+    for name, experiment in _each(module, Experiment, found):
+        found.experiments[name] = experiment
+    for name, deploy in _each(module, Deploy, found):
+        found.deploys[name] = deploy
     for experiment in found.experiments.values():
-        name = experiment.recipe
-        if name is not None and name not in names_of(module, "recipe"):
-            found.recipes[name] = read_section(module.names[name], Recipe)
-    if findings:
-        raise CompileError(findings)
+        if experiment.recipe is not None and experiment.recipe not in names_of(module, "recipe"):
+            read = _read(module.names[experiment.recipe], Recipe)
+            found.findings.extend(read.findings)
+            if read.record is not None:
+                found.recipes[experiment.recipe] = read.record
     return found
 
 
@@ -107,25 +114,23 @@ def network_of(module: Module, name: str | None) -> Definition | None:
     """The network of the experiment or deployment of this name, None where there is none."""
     for definition in (*_own(module, "experiment"), *_own(module, "deploy")):
         if definition.decl.name == name:
-            section = read_section(definition, SCHEMAS[str(_kind(definition.decl))])
-            return module.names[section.network]
+            read = _read(definition, SCHEMAS[str(_kind(definition.decl))])
+            if read.record is None:
+                raise CompileError(read.findings)
+            return module.names[read.record.network]
     return None
 
 
-def _read_each(
-    module: Module,
-    schema: type[R],
-    found: Sections,
-    into: dict[str, R],
-    findings: list[Diagnostic],
-) -> None:
+def _each(module: Module, schema: type[R], found: Sections) -> Iterator[tuple[str, R]]:
+    """The sections of a kind by name, as far as they can be made."""
     kind = next(kind for kind, record in SCHEMAS.items() if record is schema)
     for definition in _own(module, kind):
         name = definition.decl.name
-        try:
-            into[name], found.labels[name] = _read(definition, schema)
-        except CompileError as error:
-            findings += error.diagnostics
+        read = _read(definition, schema)
+        found.findings.extend(read.findings)
+        if read.record is not None:
+            found.labels[name] = read.labels
+            yield name, read.record
 
 
 def _own(module: Module, kind: str) -> list[Definition]:
@@ -185,20 +190,16 @@ class _Reader:
                 return None
         return record(**parts)
 
-    def idle(self, deploy: Deploy) -> None:
-        """Refuse a key that would have no effect."""
-        precision, idle = deploy.precision, {}
-        if not precision.keep:
-            idle["kept"] = "`keep` names no layer"
-        if precision.calibrate is not None and precision.layers not in ("int8", "fp8"):
-            idle["calibrate"] = "only int8 and fp8 need it"
-        if not deploy.is_engine:
-            reason = f'"{deploy.target}" has no builder as TensorRT has'
-            idle |= dict.fromkeys(differing(deploy.engine), reason)
-        for key, reason in idle.items():
-            if key in self._written:
-                message = f"`{key}` would have no effect"
-                self._report(Mistake("E0405", message, self._written[key], reason))
+    def agree(self, record: Recipe | Experiment | Deploy, decl: s.Decl) -> None:
+        """Refuse what does not go together in a section. A key that would have no effect is refused
+        where it is written; what a base says may be idle in what is derived from it."""
+        fields = [getattr(record, each.name) for each in dataclasses.fields(record)]
+        inside = [value for value in fields if isinstance(value, _SUBSECTIONS)]
+        for each in (record, *inside):
+            for clash in clashes(each):
+                if clash.field in self._written or not clash.idle:
+                    span = self._written.get(clash.field, decl.name_span)
+                    self._report(clashing(clash, span))
 
     def labels(self, deploy: Deploy) -> tuple[LabelAt, ...]:
         """The labels that a deployment names, each where it is written; where they are computed,
@@ -216,7 +217,7 @@ class _Reader:
         return tuple(found)
 
     def _report(self, mistake: Mistake) -> None:
-        self.findings.append(mistake.diagnostic)
+        self.findings += mistake.diagnostics
 
     def _break(self, mistake: Mistake) -> _Values:
         self._report(mistake)
@@ -301,15 +302,15 @@ class _Reader:
             advice = f"write `{name} {{ ... }}`"
             raise Mistake("E0301", message, span, help=advice)
         self._written[name] = span
-        return {**values, name: self._value(setting.value, wanted, env)}
+        return {**values, name: self._value(setting.value, wanted, env, name)}
 
-    def _value(self, expr: s.Expr, wanted: Any, env: Env) -> object:
+    def _value(self, expr: s.Expr, wanted: Any, env: Env, name: str) -> object:
         options = typing.get_args(wanted) or (wanted,)
         if NetworkName in options:
             return _network(expr, env.home, self.evaluate)
         if RecipeName in options:
             return _named(expr, env.home, _RECIPES, "recipe")
-        return fit(self.evaluate(expr, env), wanted, expr.span)
+        return fit(self.evaluate(expr, env), wanted, expr.span, name)
 
 
 def _network(expr: s.Expr, home: Module, evaluate: Evaluator) -> str:

@@ -89,6 +89,8 @@ class Structures:
             advice = Help("add `|`", first, " |")
             raise Mistake("E0112", message, call.name_span, help=advice)
         if call.branches is None:
+            if isinstance(site.here, Poison):
+                raise Poisoned
             if not isinstance(site.here, list):
                 raise Mistake("E0112", f"`{call.name}` needs branches", call.name_span)
             ends = [(tensor, self.record.made(tensor)) for tensor in site.here]
@@ -159,11 +161,13 @@ class Structures:
             raise Mistake("E0205", message, call.span, notes=("split(parts: int)",))
         span = call.args[0].value.span
         parts = self.evaluate.typed(call.args[0].value, env, int, "int")
+        if parts < 1:
+            raise Mistake("E0406", f"`parts` must be at least 1, not {parts}", span)
         if isinstance(site.here, Poison):
             raise Poisoned
         whole = one_tensor(site.here, "`split`", call.name_span)
         channels = whole.type.shape[0]
-        if parts < 1 or channels % parts:
+        if channels % parts:
             made = Label(self.record.ops[whole.id].span, f"gives {whole.type}")
             message = f"{channels} channels cannot be split into {parts} equal parts"
             raise Mistake("E0406", message, span, secondary=(made,))

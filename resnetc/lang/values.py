@@ -192,6 +192,8 @@ def show(value: object) -> str:
         return f'"{value.translate(_ESCAPED)}"'
     if isinstance(value, tuple):
         return "x".join(map(str, value))
+    if isinstance(value, Range):
+        return f"{value.low}..{value.high}"
     if isinstance(value, list):
         return f"[{', '.join(map(show, value))}]"
     if isinstance(value, Record):

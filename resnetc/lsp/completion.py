@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
 from collections.abc import Iterator
 from pathlib import Path
 
 from lsprotocol import types as lsp
 
+from resnetc.bounds import hints, options, rules
 from resnetc.highlighting import words
 from resnetc.lang import syntax as s
 from resnetc.lang.builtins import FUNCTIONS
@@ -74,12 +76,14 @@ def _names(analysis: Analysis, at: Cursor) -> Iterator[lsp.CompletionItem]:
         yield from _placeable(analysis, at)
     elif "FROM" in follows:
         yield from _placeable(analysis, at)
+    elif at.among_sources():
+        yield from _tensors(at)
     elif "FLOAT" in follows and "NAME" in follows:
         if call is not None and at.previous in ("(", ","):
             yield from _arguments(analysis, at, call)
         yield from _typed(analysis, at, call)
         yield from _values(analysis, at)
-    elif "OUTPUT" in follows and "NAME" in follows:
+    elif _is_key(at):
         yield from _keys(analysis, at)
     elif "STRING" in follows and "NAME" in follows:
         for name in sorted(TYPES):
@@ -94,6 +98,20 @@ def _placeable(analysis: Analysis, at: Cursor) -> Iterator[lsp.CompletionItem]:
         kind = lsp.CompletionItemKind.Keyword
         yield _item(name, kind, "structure", BUILTINS.get(name, ""), _LIBRARY)
     yield from _declared(analysis.module, _PLACEABLE)
+
+
+def _tensors(at: Cursor) -> Iterator[lsp.CompletionItem]:
+    """What `from` takes: `input` and `output` are words of the grammar."""
+    for name in ("here", *at.locals()):
+        yield _item(name, lsp.CompletionItemKind.Variable, "tensor", order=_NEAR)
+
+
+def _is_key(at: Cursor) -> bool:
+    """Whether a key of `key = value` may begin here, and neither a row nor a value."""
+    follows = at.follows
+    if follows is None or "FROM" in follows or "FLOAT" in follows:
+        return False
+    return "OUTPUT" in follows and "NAME" in follows
 
 
 def _values(analysis: Analysis, at: Cursor) -> Iterator[lsp.CompletionItem]:
@@ -183,9 +201,11 @@ def _keys(analysis: Analysis, at: Cursor) -> Iterator[lsp.CompletionItem]:
     """Keys of `key = value`: ambients, a network's parameters, what a section knows."""
     where = at.settings_of()
     kind = lsp.CompletionItemKind.Property
+    if where == "with":
+        where = next(iter({at.tokens[0].text} & SCHEMAS.keys()), where)
     if where in SCHEMAS:
         for field in dataclasses.fields(SCHEMAS[where]):
-            yield _item(field.name, kind, str(field.type), order=_NEAR)
+            yield _item(field.name, kind, _told(SCHEMAS[where], field), order=_NEAR)
     elif where == "expect":
         for name in KEYS:
             yield _item(name, kind, "expectation", order=_NEAR)
@@ -194,6 +214,16 @@ def _keys(analysis: Analysis, at: Cursor) -> Iterator[lsp.CompletionItem]:
             for param in _template_parameters(analysis, at):
                 yield _item(param.name, kind, _one_line(param), order=_NEAR)
         yield from _declared(analysis.module, (s.Ambient,))
+
+
+def _told(schema: type, field: dataclasses.Field[object]) -> str:
+    """The type of a section's field and its bounds."""
+    bounds = ", ".join(rules(hints(schema)[field.name]))
+    if not bounds:
+        return str(field.type)
+    kinds = options(typing.get_type_hints(schema)[field.name])
+    names = [kind.__name__ if isinstance(kind, type) else str(kind) for kind in kinds]
+    return f"{' | '.join(names).replace('NoneType', 'none')}; must {bounds}"
 
 
 def _template_parameters(analysis: Analysis, at: Cursor) -> tuple[s.Param, ...]:
@@ -253,6 +283,10 @@ def _words(at: Cursor) -> Iterator[lsp.CompletionItem]:
         accepted -= set(words.DECLARATIONS)
         if "FROM" not in at.follows:
             accepted -= set(words.STATEMENTS) - {"if", "for"}
+    if at.among_sources():
+        accepted &= {"input", "output"} if _texts(at)[0] == "shortcut" else {"input"}
+    elif _is_key(at):
+        accepted -= {"output", "table"}  # names to the grammar, but keys of nothing
     for word in sorted(accepted):
         yield _item(word, lsp.CompletionItemKind.Keyword, order=_WORDS)
 

@@ -20,6 +20,8 @@ _AT_MARGIN = re.compile(r"^([A-Za-z_]\w*)", re.MULTILINE)
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 _LISTS = frozenset({"set", "with", "expect"})
 _SECTIONS = frozenset({"recipe", "meta", "experiment", "deploy"})
+_OTHER_LISTS = _LISTS | {"as", "let", "output", "require", "use"}
+"""Words before names that are parted by commas, where `from` is not the word."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,23 @@ class Cursor:
             elif depth == 0 and text in _LISTS:
                 return text
         return None
+
+    def among_sources(self) -> bool:
+        """Whether one of the tensors that a `from` takes begins here."""
+        if self.previous not in ("from", ","):
+            return False
+        depth = 0
+        for token in reversed(self.tokens):
+            text = token.text
+            if text in CLOSERS.values():
+                depth += 1
+            elif depth:
+                depth -= text in CLOSERS
+            elif text == "from":
+                return True
+            elif text in _OTHER_LISTS or not (text in (",", ".") or text.isidentifier()):
+                return False
+        return False
 
     def parameters(self) -> tuple[s.Param, ...]:
         """The parameters of the declaration that the cursor is in the body of."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from typing import Any, TypeVar
 from lsprotocol import types as lsp
 from pygls.exceptions import JsonRpcException
 from pygls.lsp.server import LanguageServer
+from pygls.protocol import json_rpc
 from pygls.uris import to_fs_path
 
 from resnetc.diagnostics import Span, UsageError
@@ -139,6 +141,7 @@ def make_server() -> Server:
 
 def serve() -> None:
     """Talk to an editor until it says that it is done."""
+    logging.getLogger(json_rpc.__name__).addFilter(_is_a_failure)
     make_server().start_io()
 
 
@@ -270,10 +273,19 @@ def _changing(server: Server) -> None:
         return findings.workspace_edit(edits, server.positions)
 
 
+class _Refusal(JsonRpcException):
+    """A request that is refused for a reason that the user is told."""
+
+
+def _is_a_failure(record: logging.LogRecord) -> bool:
+    """Whether a message of the protocol's log speaks of more than a refusal, which is an answer."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], _Refusal)
+
+
 @contextlib.contextmanager
 def _refusals() -> Iterator[None]:
     """Turns a refusal into the protocol's error, whose message the editor shows."""
     try:
         yield
     except UsageError as error:
-        raise JsonRpcException(str(error), _REQUEST_FAILED) from None
+        raise _Refusal(str(error), _REQUEST_FAILED) from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from resnetc.ops.base import Op, OpError, divisors, require_column, require_positive
 from resnetc.shapes import TensorType
@@ -121,12 +121,16 @@ class RadixSoftmax(Activation):
     groups: int = 1
 
     @classmethod
+    def check(cls, *, radix: int, groups: int = 1, **_: Any) -> None:  # type: ignore[override]
+        require_positive(radix, "radix")
+        require_positive(groups, "groups")
+
+    @classmethod
     def place(  # type: ignore[override]
         cls, operands: tuple[TensorType, ...], *, radix: int, groups: int = 1
     ) -> Self:
         channels = require_column(operands[0], cls.name)
-        require_positive(radix, "radix")
-        require_positive(groups, "groups")
+        cls.check(radix=radix, groups=groups)
         if channels % (radix * groups):
             raise OpError(
                 f"{channels} channels cannot be split into {radix * groups} parts",

@@ -89,6 +89,10 @@ class Op:
         return 1.0
 
     @classmethod
+    def check(cls, **arguments: Any) -> None:
+        """Raise OpError for arguments of a call that fit no operand; `place` does so by itself."""
+
+    @classmethod
     def place(cls, operands: tuple[TensorType, ...], **arguments: Any) -> Self:
         """The op for these operands, from the arguments of a call in the language.
 

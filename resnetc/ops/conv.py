@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from fractions import Fraction
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from resnetc.ops.base import (
     Op,
@@ -37,6 +37,22 @@ class Conv2d(Op):
     bias: bool = False
 
     @classmethod
+    def check(  # type: ignore[override]
+        cls,
+        *,
+        kernel: Size,
+        out: int | None = None,
+        stride: Size = (1, 1),
+        pad: Size | None = None,
+        dilation: Size = (1, 1),
+        groups: int = 1,
+        **_: Any,
+    ) -> None:
+        _require_sizes(kernel=kernel, stride=stride, dilation=dilation)
+        _require_padding(pad)
+        _require_counts(out, groups)
+
+    @classmethod
     def place(  # type: ignore[override]
         cls,
         operands: tuple[TensorType, ...],
@@ -50,10 +66,9 @@ class Conv2d(Op):
         bias: bool = False,
     ) -> Self:
         channels, _, _ = require_map(operands[0], cls.name)
+        cls.check(kernel=kernel, out=out, stride=stride, pad=pad, dilation=dilation, groups=groups)
         out_channels = channels if out is None else out
         padding = same_padding(kernel, dilation) if pad is None else pad
-        _require_sizes(kernel=kernel, stride=stride, dilation=dilation)
-        _require_padding(padding)
         _require_groups(channels, out_channels, groups)
         return cls(channels, out_channels, kernel, stride, padding, dilation, groups, bias)
 
@@ -103,6 +118,11 @@ class WsConv2d(Conv2d):
 
     name: ClassVar[str] = "ws_conv2d"
     eps: float = 1e-6
+
+    @classmethod
+    def check(cls, *, eps: float = 1e-6, **rest: Any) -> None:
+        require_eps(eps)
+        super().check(**rest)
 
     @classmethod
     def place(  # type: ignore[override]
@@ -156,6 +176,23 @@ class ConvTranspose2d(Op):
     bias: bool = False
 
     @classmethod
+    def check(  # type: ignore[override]
+        cls,
+        *,
+        kernel: Size,
+        out: int | None = None,
+        stride: Size = (1, 1),
+        pad: Size = (0, 0),
+        groups: int = 1,
+        **_: Any,
+    ) -> None:
+        _require_sizes(kernel=kernel, stride=stride)
+        _require_padding(pad)
+        _require_counts(out, groups)
+        if any(2 * p > k - 1 for p, k in zip(pad, kernel, strict=True)):
+            raise OpError("`pad` cuts off more than a filter reaches over the edge", "pad")
+
+    @classmethod
     def place(  # type: ignore[override]
         cls,
         operands: tuple[TensorType, ...],
@@ -168,12 +205,9 @@ class ConvTranspose2d(Op):
         bias: bool = False,
     ) -> Self:
         channels, _, _ = require_map(operands[0], cls.name)
+        cls.check(kernel=kernel, out=out, stride=stride, pad=pad, groups=groups)
         out_channels = channels if out is None else out
-        _require_sizes(kernel=kernel, stride=stride)
-        _require_padding(pad)
         _require_groups(channels, out_channels, groups)
-        if any(2 * p > k - 1 for p, k in zip(pad, kernel, strict=True)):
-            raise OpError("`pad` cuts off more than a filter reaches over the edge", "pad")
         return cls(channels, out_channels, kernel, stride, pad, groups, bias)
 
     def result(self, *operands: TensorType) -> TensorType:
@@ -233,11 +267,15 @@ class ChannelConv1d(Op):
     kernel: int
 
     @classmethod
-    def place(cls, operands: tuple[TensorType, ...], *, kernel: int) -> Self:  # type: ignore[override]
-        require_column(operands[0], cls.name)
+    def check(cls, *, kernel: int, **_: Any) -> None:  # type: ignore[override]
         require_positive(kernel, "kernel")
         if kernel % 2 == 0:
             raise OpError(f"`kernel` must be odd to keep the channels, not {kernel}", "kernel")
+
+    @classmethod
+    def place(cls, operands: tuple[TensorType, ...], *, kernel: int) -> Self:  # type: ignore[override]
+        require_column(operands[0], cls.name)
+        cls.check(kernel=kernel)
         return cls(kernel)
 
     def result(self, *operands: TensorType) -> TensorType:
@@ -256,14 +294,18 @@ def _require_sizes(**sizes: Size) -> None:
         require_positive(min(size), name)
 
 
-def _require_padding(pad: Size) -> None:
-    if min(pad) < 0:
+def _require_padding(pad: Size | None) -> None:
+    if pad is not None and min(pad) < 0:
         raise OpError(f"`pad` must be at least 0, not {min(pad)}", "pad")
 
 
-def _require_groups(channels: int, out: int, groups: int) -> None:
+def _require_counts(out: int | None, groups: int) -> None:
     require_positive(groups, "groups")
-    require_positive(out, "out")
+    if out is not None:
+        require_positive(out, "out")
+
+
+def _require_groups(channels: int, out: int, groups: int) -> None:
     for count, what in ((channels, "input"), (out, "output")):
         if count % groups:
             raise OpError(

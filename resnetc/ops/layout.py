@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from resnetc.ops.base import (
     Op,
@@ -50,9 +50,13 @@ class Subsample(Op):
     stride: Size
 
     @classmethod
+    def check(cls, *, stride: Size, **_: Any) -> None:  # type: ignore[override]
+        require_positive(min(stride), "stride")
+
+    @classmethod
     def place(cls, operands: tuple[TensorType, ...], *, stride: Size) -> Self:  # type: ignore[override]
         require_map(operands[0], cls.name)
-        require_positive(min(stride), "stride")
+        cls.check(stride=stride)
         return cls(stride)
 
     def result(self, *operands: TensorType) -> TensorType:
@@ -106,10 +110,14 @@ class SliceChannels(Op):
     stop: int
 
     @classmethod
-    def place(cls, operands: tuple[TensorType, ...], *, start: int, stop: int) -> Self:  # type: ignore[override]
-        channels = operands[0].shape[0]
+    def check(cls, *, start: int, **_: Any) -> None:  # type: ignore[override]
         if start < 0:
             raise OpError(f"`start` must be at least 0, not {start}", "start")
+
+    @classmethod
+    def place(cls, operands: tuple[TensorType, ...], *, start: int, stop: int) -> Self:  # type: ignore[override]
+        channels = operands[0].shape[0]
+        cls.check(start=start)
         if not start < stop <= channels:
             raise OpError(
                 f"`stop` must lie above `start` and within {channels} channels, not be {stop}",
@@ -135,9 +143,13 @@ class ChannelShuffle(Op):
     groups: int
 
     @classmethod
+    def check(cls, *, groups: int, **_: Any) -> None:  # type: ignore[override]
+        require_positive(groups, "groups")
+
+    @classmethod
     def place(cls, operands: tuple[TensorType, ...], *, groups: int) -> Self:  # type: ignore[override]
         channels, _, _ = require_map(operands[0], cls.name)
-        require_positive(groups, "groups")
+        cls.check(groups=groups)
         if channels % groups:
             raise OpError(
                 f"{channels} channels cannot be split into {groups} groups",
@@ -164,10 +176,14 @@ class Pad(Op):
     value: float = 0.0
 
     @classmethod
-    def place(cls, operands: tuple[TensorType, ...], *, by: Size, value: float = 0.0) -> Self:  # type: ignore[override]
-        require_map(operands[0], cls.name)
+    def check(cls, *, by: Size, **_: Any) -> None:  # type: ignore[override]
         if min(by) < 0:
             raise OpError(f"`by` must be at least 0, not {min(by)}", "by")
+
+    @classmethod
+    def place(cls, operands: tuple[TensorType, ...], *, by: Size, value: float = 0.0) -> Self:  # type: ignore[override]
+        require_map(operands[0], cls.name)
+        cls.check(by=by)
         return cls(by, value)
 
     def result(self, *operands: TensorType) -> TensorType:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from resnetc.ops.base import Op, OpError, ParameterSpec, Role, require_map, require_positive, vector
 from resnetc.shapes import TensorType
@@ -23,10 +23,14 @@ class Linear(Op):
     bias: bool = True
 
     @classmethod
+    def check(cls, *, out: int, **_: Any) -> None:  # type: ignore[override]
+        require_positive(out, "out")
+
+    @classmethod
     def place(  # type: ignore[override]
         cls, operands: tuple[TensorType, ...], *, out: int, bias: bool = True
     ) -> Linear:
-        require_positive(out, "out")
+        cls.check(out=out)
         kind = PixelLinear if len(operands[0].shape) == 3 else Linear
         return kind(operands[0].shape[0], out, bias)
 

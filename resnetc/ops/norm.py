@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from resnetc.ops.base import (
     Op,
@@ -36,6 +36,12 @@ class BatchNorm(Op):
     gamma: float = 1.0
 
     @classmethod
+    def check(cls, *, eps: float = 1e-5, momentum: float = 0.1, **_: Any) -> None:
+        require_eps(eps)
+        if not 0 <= momentum <= 1:
+            raise OpError(f"`momentum` must lie between 0 and 1, not {momentum}", "momentum")
+
+    @classmethod
     def place(  # type: ignore[override]
         cls,
         operands: tuple[TensorType, ...],
@@ -44,9 +50,7 @@ class BatchNorm(Op):
         momentum: float = 0.1,
         gamma: float = 1.0,
     ) -> Self:
-        require_eps(eps)
-        if not 0 <= momentum <= 1:
-            raise OpError(f"`momentum` must lie between 0 and 1, not {momentum}", "momentum")
+        cls.check(eps=eps, momentum=momentum)
         channels, _, _ = require_map(operands[0], cls.name)
         return cls(channels, eps, momentum, gamma)
 
@@ -83,10 +87,14 @@ class LayerNorm(Op):
     eps: float = 1e-6
 
     @classmethod
+    def check(cls, *, eps: float = 1e-6, **_: Any) -> None:
+        require_eps(eps)
+
+    @classmethod
     def place(  # type: ignore[override]
         cls, operands: tuple[TensorType, ...], *, eps: float = 1e-6
     ) -> LayerNorm:
-        require_eps(eps)
+        cls.check(eps=eps)
         kind = PixelLayerNorm if len(operands[0].shape) == 3 else LayerNorm
         return kind(operands[0].shape[0], eps)
 
@@ -129,12 +137,16 @@ class GroupNorm(Op):
     eps: float = 1e-5
 
     @classmethod
+    def check(cls, *, groups: int = 32, eps: float = 1e-5, **_: Any) -> None:
+        require_eps(eps)
+        require_positive(groups, "groups")
+
+    @classmethod
     def place(  # type: ignore[override]
         cls, operands: tuple[TensorType, ...], *, groups: int = 32, eps: float = 1e-5
     ) -> Self:
         channels, _, _ = require_map(operands[0], cls.name)
-        require_eps(eps)
-        require_positive(groups, "groups")
+        cls.check(groups=groups, eps=eps)
         if channels % groups:
             raise OpError(
                 f"{channels} channels cannot be split into {groups} groups",

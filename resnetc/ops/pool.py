@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from resnetc.ops.base import Op, OpError, require_map, require_positive, whole_map
 from resnetc.ops.conv import require_fit
@@ -20,13 +20,19 @@ class _Pool(Op):
     ceil: bool = False
 
     @classmethod
-    def _place(cls, kernel: Size, stride: Size, pad: Size | None, **rest: bool) -> Self:
+    def check(  # type: ignore[override]
+        cls, *, kernel: Size, stride: Size = (1, 1), pad: Size | None = None, **_: Any
+    ) -> None:
         require_positive(min(kernel), "kernel")
         require_positive(min(stride), "stride")
         padding = same_padding(kernel) if pad is None else pad
         if any(not 0 <= p <= k // 2 for p, k in zip(padding, kernel, strict=True)):
             raise OpError("`pad` must be at least 0 and at most half the kernel", "pad")
-        return cls(kernel, stride, padding, **rest)
+
+    @classmethod
+    def _place(cls, kernel: Size, stride: Size, pad: Size | None, **rest: bool) -> Self:
+        cls.check(kernel=kernel, stride=stride, pad=pad)
+        return cls(kernel, stride, same_padding(kernel) if pad is None else pad, **rest)
 
     def result(self, *operands: TensorType) -> TensorType:
         channels, height, width = require_map(operands[0], self.name)
@@ -120,9 +126,13 @@ class AdaptiveAvgPool(Op):
     to: Size
 
     @classmethod
+    def check(cls, *, to: Size, **_: Any) -> None:  # type: ignore[override]
+        require_positive(min(to), "to")
+
+    @classmethod
     def place(cls, operands: tuple[TensorType, ...], *, to: Size) -> Self:  # type: ignore[override]
         require_map(operands[0], cls.name)
-        require_positive(min(to), "to")
+        cls.check(to=to)
         return cls(to)
 
     def result(self, *operands: TensorType) -> TensorType:
@@ -164,13 +174,17 @@ class BlurPool(Op):
     stride: Size = (2, 2)
 
     @classmethod
+    def check(cls, *, kernel: int = 3, stride: Size = (2, 2), **_: Any) -> None:
+        if kernel < 2:
+            raise OpError(f"`kernel` must be at least 2, not {kernel}", "kernel")
+        require_positive(min(stride), "stride")
+
+    @classmethod
     def place(  # type: ignore[override]
         cls, operands: tuple[TensorType, ...], *, kernel: int = 3, stride: Size = (2, 2)
     ) -> Self:
         _, height, width = require_map(operands[0], cls.name)
-        if kernel < 2:
-            raise OpError(f"`kernel` must be at least 2, not {kernel}", "kernel")
-        require_positive(min(stride), "stride")
+        cls.check(kernel=kernel, stride=stride)
         placed = cls(kernel, stride)
         if any(p >= extent for p, extent in zip(placed.pad, (height, width), strict=True)):
             raise OpError(

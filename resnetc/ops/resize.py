@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from resnetc.ops.base import Op, OpError, require_map, require_positive
 from resnetc.shapes import Size, TensorType, Window
@@ -24,6 +24,17 @@ class Upsample(Op):
     mode: str = "nearest"
 
     @classmethod
+    def check(cls, *, to: Size | None = None, scale: int | None = None, **_: Any) -> None:
+        if to is not None and scale is not None:
+            raise OpError("`upsample` takes either `to` or `scale`, not both", "to")
+        if to is not None:
+            require_positive(min(to), "to")
+        elif scale is None:
+            raise OpError("`upsample` needs `to` or `scale`", advice="`upsample(scale=2)`")
+        else:
+            require_positive(scale, "scale")
+
+    @classmethod
     def place(  # type: ignore[override]
         cls,
         operands: tuple[TensorType, ...],
@@ -33,14 +44,10 @@ class Upsample(Op):
         mode: str = "nearest",
     ) -> Upsample | Resize:
         require_map(operands[0], cls.name)
-        if to is not None and scale is not None:
-            raise OpError("`upsample` takes either `to` or `scale`, not both", "to")
+        cls.check(to=to, scale=scale)
         if to is not None:
-            require_positive(min(to), "to")
             return Resize(to, mode)
-        if scale is None:
-            raise OpError("`upsample` needs `to` or `scale`", advice="`upsample(scale=2)`")
-        require_positive(scale, "scale")
+        assert scale is not None  # it has been checked
         return Upsample(scale, mode)
 
     def result(self, *operands: TensorType) -> TensorType:

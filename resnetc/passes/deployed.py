@@ -16,15 +16,16 @@ def mislabelled(graph: Graph, labels: Iterable[LabelAt]) -> list[Diagnostic]:
     """A finding for each label, of a graph of stage SOURCE, that leads to no value or to no layer.
 
     What is kept wide is looked for in the network as it is exported: up to its outputs, and with
-    its batch norms folded into the layers before them.
+    its batch norms folded into the layers before them; in all of it where an output is not known.
     """
     outputs = [at for at in labels if at.key == "outputs"]
     keep = [at for at in labels if at.key != "outputs"]
     findings = _without_value(graph, outputs)
-    if findings or not keep:
+    if not keep:
         return findings
-    cut = with_outputs(graph, [at.label for at in outputs]) if outputs else graph
-    return _without_layer(graph, lower_for_inference(cut).graph, keep)
+    known = outputs and not findings
+    cut = with_outputs(graph, [at.label for at in outputs]) if known else graph
+    return findings + _without_layer(graph, lower_for_inference(cut).graph, keep)
 
 
 def _without_value(graph: Graph, outputs: Sequence[LabelAt]) -> list[Diagnostic]:

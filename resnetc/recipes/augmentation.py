@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
+
+from resnetc.bounds import (
+    AboveZero,
+    Clash,
+    Interval,
+    Natural,
+    NotNegative,
+    Positive,
+    Share,
+    SomeShare,
+)
 
 
 @dataclass(frozen=True)
@@ -11,7 +23,7 @@ class ResizeShorter:
     """Resize the shorter side to a length drawn uniformly from [low, high] pixels."""
 
     word: ClassVar[str] = "resize_shorter"
-    size: tuple[int, int]
+    size: Interval
 
 
 @dataclass(frozen=True)
@@ -19,7 +31,7 @@ class RandomCrop:
     """Cut a random square of `size` pixels."""
 
     word: ClassVar[str] = "random_crop"
-    size: int
+    size: Positive
 
 
 @dataclass(frozen=True)
@@ -27,7 +39,7 @@ class CenterCrop:
     """Cut the central square of `size` pixels."""
 
     word: ClassVar[str] = "center_crop"
-    size: int
+    size: Positive
 
 
 @dataclass(frozen=True)
@@ -35,7 +47,7 @@ class Pad:
     """Add `pixels` zeros on each side. After `subtract_mean`, the pad is the mean."""
 
     word: ClassVar[str] = "pad"
-    pixels: int
+    pixels: Natural
 
 
 @dataclass(frozen=True)
@@ -48,9 +60,9 @@ class RandomResizedCrop:
     """
 
     word: ClassVar[str] = "random_resized_crop"
-    size: int
-    area: float = 0.08
-    aspect: float = 0.75
+    size: Positive
+    area: SomeShare = 0.08
+    aspect: SomeShare = 0.75
 
 
 @dataclass(frozen=True)
@@ -58,7 +70,7 @@ class HorizontalFlip:
     """Mirror left to right with probability `p`."""
 
     word: ClassVar[str] = "hflip"
-    p: float = 0.5
+    p: Share = 0.5
 
 
 @dataclass(frozen=True)
@@ -91,7 +103,7 @@ class PcaColor:
     """
 
     word: ClassVar[str] = "pca_color"
-    std: float = 0.1
+    std: NotNegative = 0.1
 
 
 @dataclass(frozen=True)
@@ -104,10 +116,18 @@ class RandAugment:
     """
 
     word: ClassVar[str] = "rand_augment"
-    ops: int = 2
-    magnitude: int = 9
-    std: float = 0.0
+    ops: Positive = 2
+    magnitude: Natural = 9
+    std: NotNegative = 0.0
     form: Literal["torchvision", "timm"] = "torchvision"
+
+    def clashes(self) -> Iterator[Clash]:
+        most = 10 if self.form == "timm" else 30
+        if self.magnitude > most:
+            why = f"magnitude is {self.magnitude}; in {self.form}'s form it lies in [0, {most}]"
+            yield Clash("magnitude", why)
+        if self.std and self.form != "timm":
+            yield Clash("std", 'std is part of timm\'s form: give form="timm"', idle=True)
 
 
 @dataclass(frozen=True)
@@ -126,7 +146,7 @@ class RandomErase:
     """
 
     word: ClassVar[str] = "random_erase"
-    p: float = 0.5
+    p: Share = 0.5
 
 
 Transform = (
@@ -154,7 +174,7 @@ class Mixup:
     """
 
     word: ClassVar[str] = "mixup"
-    alpha: float = 0.2
+    alpha: AboveZero = 0.2
 
 
 @dataclass(frozen=True)
@@ -166,7 +186,7 @@ class Cutmix:
     """
 
     word: ClassVar[str] = "cutmix"
-    alpha: float = 1.0
+    alpha: AboveZero = 1.0
 
 
 Mix = Mixup | Cutmix

@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
+
+from resnetc.bounds import (
+    AboveZero,
+    Ascending,
+    Clash,
+    NotNegative,
+    Positive,
+    Share,
+    ShareBelowOne,
+    SomeShare,
+    Within,
+)
 
 
 @dataclass(frozen=True)
@@ -17,9 +31,9 @@ class Sgd:
     """
 
     word: ClassVar[str] = "sgd"
-    lr: float = 0.1
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
+    lr: AboveZero = 0.1
+    momentum: ShareBelowOne = 0.9
+    weight_decay: NotNegative = 1e-4
     form: Literal["caffe", "torch"] = "caffe"
     decay_norm: bool = True
     decay_bias: bool = True
@@ -33,11 +47,11 @@ class AdamW:
     """
 
     word: ClassVar[str] = "adamw"
-    lr: float = 1e-3
-    beta1: float = 0.9
-    beta2: float = 0.999
-    eps: float = 1e-8
-    weight_decay: float = 0.01
+    lr: AboveZero = 1e-3
+    beta1: ShareBelowOne = 0.9
+    beta2: ShareBelowOne = 0.999
+    eps: AboveZero = 1e-8
+    weight_decay: NotNegative = 0.01
     decay_norm: bool = True
     decay_bias: bool = True
 
@@ -54,12 +68,12 @@ class Lamb:
     """
 
     word: ClassVar[str] = "lamb"
-    lr: float = 1e-3
-    beta1: float = 0.9
-    beta2: float = 0.999
-    eps: float = 1e-6
-    weight_decay: float = 0.01
-    clip_norm: float | None = 1.0
+    lr: AboveZero = 1e-3
+    beta1: ShareBelowOne = 0.9
+    beta2: ShareBelowOne = 0.999
+    eps: AboveZero = 1e-6
+    weight_decay: NotNegative = 0.01
+    clip_norm: AboveZero | None = 1.0
     decay_norm: bool = True
     decay_bias: bool = True
 
@@ -85,7 +99,7 @@ class BinaryCrossEntropy:
     """
 
     word: ClassVar[str] = "bce"
-    threshold: float | None = None
+    threshold: ShareBelowOne | None = None
 
 
 Loss = CrossEntropy | BinaryCrossEntropy
@@ -99,7 +113,7 @@ class Condition:
 
     metric: Literal["train_error"]
     relation: Literal["<", "<=", ">", ">="]
-    number: float
+    number: Share
 
 
 @dataclass(frozen=True)
@@ -107,8 +121,8 @@ class Step:
     """Multiply the learning rate by `factor` at each of these iterations."""
 
     word: ClassVar[str] = "step"
-    factor: float = 0.1
-    at: tuple[int, ...] = ()
+    factor: AboveZero = 0.1
+    at: Annotated[tuple[Positive, ...], Ascending()] = ()
 
 
 @dataclass(frozen=True)
@@ -120,10 +134,10 @@ class Plateau:
     """
 
     word: ClassVar[str] = "plateau"
-    factor: float = 0.1
-    patience: int = 5
-    threshold: float = 0.001
-    min_lr: float = 1e-5
+    factor: Annotated[float, Within(0, 1, low_open=True, high_open=True)] = 0.1
+    patience: Positive = 5
+    threshold: NotNegative = 0.001
+    min_lr: NotNegative = 1e-5
 
 
 @dataclass(frozen=True)
@@ -134,11 +148,20 @@ class Warmup:
     """
 
     word: ClassVar[str] = "warmup"
-    lr: float = 0.01
+    lr: NotNegative = 0.01
     until: Condition | None = None
-    iterations: int | None = None
-    epochs: float | None = None
+    iterations: Positive | None = None
+    epochs: AboveZero | None = None
     ramp: bool = False
+
+    def clashes(self) -> Iterator[Clash]:
+        if self.until is None and self.iterations is None and self.epochs is None:
+            why = "a warmup needs `until`, `iterations` or `epochs`, or it would never end"
+            yield Clash("until", why)
+        if self.ramp and not self.iterations and self.epochs is None:
+            yield Clash("ramp", "a warmup with `ramp` needs `iterations` or `epochs` to rise over")
+        if self.iterations is not None and self.epochs is not None:
+            yield Clash("iterations", "`epochs` says how long", idle=True)
 
 
 @dataclass(frozen=True)
@@ -147,10 +170,20 @@ class Cosine:
     cosine (Loshchilov and Hutter, arXiv 1608.03983, without restarts)."""
 
     word: ClassVar[str] = "cosine"
-    end: float = 0.0
+    end: NotNegative = 0.0
 
 
 Schedule = Step | Plateau | Warmup | Cosine
+
+
+def schedule_clashes(schedule: Sequence[Schedule]) -> Iterator[str]:
+    """Why these cannot change the learning rate together, if they cannot."""
+    kinds = Counter(type(part) for part in schedule)
+    if kinds[Plateau] > 1:
+        yield "a schedule may hold one plateau, not several"
+    if kinds[Cosine] and (kinds[Cosine] > 1 or kinds[Step] or kinds[Plateau]):
+        yield "a cosine is a schedule of its own; only warm-ups go before it"
+
 
 # ------------------------------------------------------------------------- beside the optimizer
 
@@ -165,8 +198,8 @@ class Ema:
     """
 
     word: ClassVar[str] = "ema"
-    decay: float = 0.9999
-    every: int = 1
+    decay: ShareBelowOne = 0.9999
+    every: Positive = 1
 
 
 @dataclass(frozen=True)
@@ -179,7 +212,14 @@ class Progressive:
     """
 
     word: ClassVar[str] = "progressive"
-    start: float = 0.5
-    delay: float = 0.5
-    settle: float = 0.2
-    increment: int = 4
+    start: SomeShare = 0.5
+    delay: Share = 0.5
+    settle: Share = 0.2
+    increment: Positive = 4
+
+    def clashes(self) -> Iterator[Clash]:
+        if self.delay + self.settle > 1:
+            why = (
+                f"delay and settle are {self.delay} and {self.settle}; together they are at most 1"
+            )
+            yield Clash("settle", why)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from resnetc.bounds import Clash, Natural, NotNegative, Positive, ShareBelowOne
 from resnetc.recipes.augmentation import (
     CenterCrop,
     Cutmix,
@@ -39,6 +41,7 @@ from resnetc.recipes.optimization import (
     Sgd,
     Step,
     Warmup,
+    schedule_clashes,
 )
 
 
@@ -58,8 +61,8 @@ class DataSet:
     """A data set by name; `train` and `val` split the training set when given, in images."""
 
     name: str
-    train: int | None = None
-    val: int | None = None
+    train: Positive | None = None
+    val: Natural | None = None
 
 
 DATA_SETS = ("digits", "fashion_mnist", "cifar10", "cifar100", "imagenet", "folder", "synthetic")
@@ -93,22 +96,27 @@ class Recipe:
     evaluate: tuple[Transform, ...] = (SubtractMean(),)
     mix: tuple[Mix, ...] = ()
     resizing: Progressive | None = None
-    repeats: int = 1
-    batch: int = 128
-    iterations: int | None = None
-    epochs: int | None = None
+    repeats: Positive = 1
+    batch: Positive = 128
+    iterations: Positive | None = None
+    epochs: Positive | None = None
     optimizer: Optimizer = _CAFFE
     schedule: tuple[Schedule, ...] = ()
     loss: Loss = _CROSS_ENTROPY
-    label_smoothing: float = 0.0
+    label_smoothing: ShareBelowOne = 0.0
     ema: Ema | None = None
     init: HeNormal = HeNormal()
-    norm_images: int | None = None
+    norm_images: Positive | None = None
     norm_sync: bool = False
-    precise_norm: int = 0
+    precise_norm: Natural = 0
     precision: Literal["fp32", "bf16"] = "fp32"
-    eval_every: int = 0
-    aux_weight: float = 0.3
+    eval_every: Natural = 0
+    aux_weight: NotNegative = 0.3
+
+    def clashes(self) -> Iterator[Clash]:
+        if self.iterations is not None and self.epochs is not None:
+            yield Clash("epochs", "`iterations` says how long", idle=True)
+        yield from (Clash("schedule", why) for why in schedule_clashes(self.schedule))
 
 
 WORDS: dict[str, type] = {

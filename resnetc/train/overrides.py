@@ -12,10 +12,11 @@ import typing
 from pathlib import Path
 from typing import Any, Literal
 
+from resnetc.bounds import hints
 from resnetc.diagnostics import CompileError, Source, UsageError, suggest
 from resnetc.lang import syntax as s
 from resnetc.lang.evaluate import Env, Evaluator
-from resnetc.lang.fit import fit
+from resnetc.lang.fit import Unfit, fit
 from resnetc.lang.mistake import Mistake
 from resnetc.lang.modules import Module
 from resnetc.lang.parser import parse_expression
@@ -25,7 +26,8 @@ from resnetc.recipes import Recipe
 def apply_override(recipe: Recipe, text: str) -> Recipe:
     """The recipe with one field changed.
 
-    Raises UsageError for a key that is none, CompileError for a value of the wrong kind.
+    Raises UsageError for a key that is none and a value out of its bounds, CompileError for one of
+    the wrong kind.
     """
     key, equals, value = text.partition("=")
     if not equals or not key.strip() or not value.strip():
@@ -36,19 +38,23 @@ def apply_override(recipe: Recipe, text: str) -> Recipe:
 
 def overridden_field(text: str) -> str:
     """The field of the recipe that an override changes."""
-    return text.partition("=")[0].strip().partition(".")[0]
+    return overridden(text).partition(".")[0]
+
+
+def overridden(text: str) -> str:
+    """The key that an override names."""
+    return text.partition("=")[0].strip()
 
 
 def _replaced(record: Any, path: list[str], text: str, key: str) -> Any:
     """The record with the field at the end of the path changed."""
     name, *rest = path
-    hints = typing.get_type_hints(type(record))
     fields = [field.name for field in dataclasses.fields(record)]
     if name not in fields:
         raise _unknown(name, fields, key)
     held = getattr(record, name)
     if not rest:
-        return dataclasses.replace(record, **{name: _value(text, hints[name], key)})
+        return dataclasses.replace(record, **{name: _value(text, type(record), name, key)})
     if isinstance(held, tuple):
         return dataclasses.replace(record, **{name: _in_list(held, rest, text, key)})
     if not dataclasses.is_dataclass(held):
@@ -76,15 +82,18 @@ def _unknown(name: str, known: list[str], key: str) -> UsageError:
     return UsageError(f"--override {key}: there is no `{name}`{meant}{have}")
 
 
-def _value(text: str, wanted: Any, key: str) -> Any:
-    """The value of an expression of the language, as a field of this type holds it."""
+def _value(text: str, record: type, name: str, key: str) -> Any:
+    """The value of an expression of the language, as a field of a record holds it."""
+    wanted = hints(record)[name]
     if text in _choices(wanted):
         return text
     source = Source(f"--override {key}", text)
     expr = parse_expression(source)
     home = Module(Path(source.name), s.File(source, None, (), ()))
     try:
-        return fit(Evaluator()(expr, Env(home, recipe=True)), wanted, expr.span)
+        return fit(Evaluator()(expr, Env(home, recipe=True)), wanted, expr.span, name)
+    except Unfit as unfit:
+        raise UsageError(f"--override {key}: {unfit.said}") from None
     except Mistake as mistake:
         raise CompileError(mistake.diagnostic) from None
 

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from resnetc.bounds import faults
 from resnetc.diagnostics import UsageError, suggest
 from resnetc.recipes import (
     PRESETS,
-    BinaryCrossEntropy,
-    Lamb,
-    Optimizer,
-    RandAugment,
     Recipe,
     Schedule,
-    Sgd,
     Step,
-    Transform,
     Warmup,
     default_recipe,
 )
 from resnetc.train.options import TrainOptions
-from resnetc.train.overrides import apply_override, overridden_field
+from resnetc.train.overrides import apply_override, overridden, overridden_field
 
 _MOST_READINGS = 200
 _SPARSEST_READING = 100
@@ -126,11 +121,15 @@ def _in_iterations(asked: Recipe, own: Recipe, images: int, overridden: set[str]
 
 def with_options(recipe: Recipe, options: TrainOptions) -> Recipe:
     """The recipe with everything the request changes in it. Raises UsageError and CompileError."""
-    for text in options.overrides:
-        recipe = apply_override(recipe, text)
-    changes: dict[str, Any] = {}
     if options.iterations is not None and options.epochs is not None:
         raise UsageError("--iterations and --epochs both say how long to train; give one")
+    _check_run(options)
+    asked: dict[str, list[str]] = {}
+    for text in options.overrides:
+        recipe = apply_override(recipe, text)
+        flag = f"--override {overridden(text)}"
+        asked.setdefault(overridden_field(text), []).append(flag)
+    changes: dict[str, Any] = {}
     if options.epochs is not None:
         changes.update(iterations=None, epochs=options.epochs)
     if options.iterations is not None:
@@ -141,17 +140,17 @@ def with_options(recipe: Recipe, options: TrainOptions) -> Recipe:
         changes["precision"] = options.precision
     if options.lr is not None:
         changes["optimizer"] = replace(recipe.optimizer, lr=options.lr)
-    asked = replace(recipe, **changes)
-    _check(asked, options)
-    return asked
+    for name in ("iterations", "epochs", "batch", "precision", "lr"):
+        if getattr(options, name) is not None:
+            asked.setdefault("optimizer" if name == "lr" else name, []).append(f"--{name}")
+    recipe = replace(recipe, **changes)
+    _check(recipe, asked)
+    return recipe
 
 
-def _check(recipe: Recipe, options: TrainOptions) -> None:
-    """Raise UsageError for numbers no run can have."""
+def _check_run(options: TrainOptions) -> None:
+    """Raise UsageError for numbers of a request, beside its recipe, that no run can have."""
     positive = {
-        "iterations": recipe.iterations,
-        "epochs": recipe.epochs,
-        "batch": recipe.batch,
         "log-every": options.log_every,
         "checkpoint-every": options.checkpoint_every,
         "keep": options.keep,
@@ -160,83 +159,17 @@ def _check(recipe: Recipe, options: TrainOptions) -> None:
     for name, value in positive.items():
         if value is not None and value < 1:
             raise UsageError(f"{name} is {value}; it must be at least 1")
-    _check_optimizer(recipe.optimizer)
-    if not 0 <= recipe.aux_weight < math.inf:
-        raise UsageError(f"aux_weight is {recipe.aux_weight}; it must not be negative")
-    _check_options_of_training(recipe)
-    _check_augment((*recipe.augment, *recipe.evaluate))
     if options.seed < 0:
         raise UsageError(f"seed is {options.seed}; it must not be negative")
 
 
-def _check_optimizer(optimizer: Optimizer) -> None:
-    """Raise UsageError for numbers with which nothing is learnt."""
-    above_zero = {"lr": optimizer.lr}
-    shares: dict[str, float] = {}
-    if isinstance(optimizer, Sgd):
-        shares["momentum"] = optimizer.momentum
-    else:
-        above_zero["eps"] = optimizer.eps
-        shares |= {"beta1": optimizer.beta1, "beta2": optimizer.beta2}
-    if isinstance(optimizer, Lamb) and optimizer.clip_norm is not None:
-        above_zero["clip_norm"] = optimizer.clip_norm
-    for name, value in above_zero.items():
-        if not 0 < value < math.inf:
-            raise UsageError(f"{name} is {value}; it must be above 0")
-    for name, value in shares.items():
-        if not 0 <= value < 1:
-            raise UsageError(f"{name} is {value}; it must lie in [0, 1)")
-    if not 0 <= optimizer.weight_decay < math.inf:
-        raise UsageError(f"weight_decay is {optimizer.weight_decay}; it must not be negative")
-
-
-def _check_augment(transforms: Sequence[Transform]) -> None:
-    """Raise UsageError for operations that no table lists."""
-    for t in transforms:
-        if isinstance(t, RandAugment):
-            most = 10 if t.form == "timm" else 30
-            if not 0 <= t.magnitude <= most:
-                raise UsageError(
-                    f"rand_augment's magnitude is {t.magnitude}; in {t.form}'s form it lies in "
-                    f"[0, {most}]"
-                )
-            if t.ops < 1:
-                raise UsageError(f"rand_augment's ops is {t.ops}; it must be at least 1")
-            if t.std and t.form != "timm":
-                raise UsageError("rand_augment's std is part of timm's form: give form=\"timm\"")
-            if not 0 <= t.std < math.inf:
-                raise UsageError(f"rand_augment's std is {t.std}; it must not be negative")
-
-
-def _check_options_of_training(recipe: Recipe) -> None:
-    """Raise UsageError for what no training can mean."""
-    least_one = {
-        "repeats": recipe.repeats,
-        "norm_images": recipe.norm_images,
-        "ema's every": recipe.ema.every if recipe.ema else None,
-        "progressive's increment": recipe.resizing.increment if recipe.resizing else None,
-    }
-    for name, value in least_one.items():
-        if value is not None and value < 1:
-            raise UsageError(f"{name} is {value}; it must be at least 1")
-    if recipe.precise_norm < 0:
-        raise UsageError(f"precise_norm is {recipe.precise_norm}; it must not be negative")
-    if not 0 <= recipe.label_smoothing < 1:
-        raise UsageError(f"label_smoothing is {recipe.label_smoothing}; it must lie in [0, 1)")
-    if isinstance(recipe.loss, BinaryCrossEntropy) and not 0 <= (recipe.loss.threshold or 0) < 1:
-        raise UsageError(f"bce's threshold is {recipe.loss.threshold}; it must lie in [0, 1)")
-    if recipe.ema and not 0 <= recipe.ema.decay < 1:
-        raise UsageError(f"ema's decay is {recipe.ema.decay}; it must lie in [0, 1)")
-    for mix in recipe.mix:
-        if not 0 < mix.alpha < math.inf:
-            raise UsageError(f"{mix.word}'s alpha is {mix.alpha}; it must be above 0")
-    if (sizes := recipe.resizing) and not (
-        0 < sizes.start <= 1 and sizes.delay >= 0 and 0 <= sizes.settle <= 1 - sizes.delay
-    ):
-        raise UsageError(
-            f"progressive(start={sizes.start}, delay={sizes.delay}, settle={sizes.settle}) cannot "
-            "be: start lies in (0, 1], and delay and settle together are at most 1"
-        )
+def _check(recipe: Recipe, asked: Mapping[str, list[str]]) -> None:
+    """Raise UsageError for a recipe that is out of bounds; `asked` are the flags that have changed
+    it, by its fields. What has no effect is refused where a flag asks for it."""
+    for fault in faults(recipe):
+        flags = asked.get(fault.field)
+        if flags or not fault.idle:
+            raise UsageError(f"{', '.join(flags)}: {fault.why}" if flags else fault.why)
 
 
 def _scaled(recipe: Recipe, factor: float, overridden: set[str]) -> tuple[Recipe, str]:

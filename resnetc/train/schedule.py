@@ -12,8 +12,10 @@ from __future__ import annotations
 import math
 import operator
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any
 
+from resnetc.bounds import clashes
 from resnetc.diagnostics import UsageError
 from resnetc.recipes import Condition, Cosine, Plateau, Recipe, Step, Warmup
 
@@ -40,16 +42,11 @@ class Schedule:
         self._steps = [part for part in recipe.schedule if isinstance(part, Step)]
         plateaus = [part for part in recipe.schedule if isinstance(part, Plateau)]
         cosines = [part for part in recipe.schedule if isinstance(part, Cosine)]
-        if len(plateaus) > 1:
-            raise UsageError("a schedule may hold one plateau, not several")
-        if cosines and (len(cosines) > 1 or self._steps or plateaus):
-            raise UsageError("a cosine is a schedule of its own; only warm-ups go before it")
+        for clash in chain.from_iterable(map(clashes, (recipe, *self._warmups))):
+            if not clash.idle:
+                raise UsageError(clash.why)
         if cosines and recipe.iterations is None:
             raise UsageError("a cosine needs to know where the run ends: give `iterations`")
-        if any(w.until is None and w.iterations is None for w in self._warmups):
-            raise UsageError("a warmup needs `until` or `iterations`, or it would never end")
-        if any(w.ramp and not w.iterations for w in self._warmups):
-            raise UsageError("a warmup with `ramp` needs `iterations` or `epochs` to rise over")
         self._cosine = cosines[0] if cosines else None
         self._iterations = recipe.iterations or 0
         self._plateau = plateaus[0] if plateaus else None

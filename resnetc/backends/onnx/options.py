@@ -10,11 +10,11 @@ from resnetc.diagnostics import UsageError
 from resnetc.ir import Graph
 from resnetc.ops import Gelu
 from resnetc.passes import Plan
+from resnetc.sections import OPSETS
 from resnetc.shapes import DType
 
-OLDEST_OPSET = 13
-"""The first in which every op that is written takes bfloat16 somewhere and axes as inputs."""
-NEWEST_OPSET = min(28, onnx.defs.onnx_opset_version())
+OLDEST_OPSET = OPSETS[0]
+NEWEST_OPSET = min(OPSETS[1], onnx.defs.onnx_opset_version())
 """The newest that is tested, and that the installed onnx knows."""
 BF16_OPSET = 22
 """Convolution and pooling take bfloat16 from here on."""
