@@ -23,7 +23,7 @@ from resnetc.definitions import (
     raise_findings,
     wrong_labels,
 )
-from resnetc.diagnostics import CompileError, UsageError
+from resnetc.diagnostics import CompileError, Diagnostic, UsageError
 from resnetc.ir import Graph
 from resnetc.ir.outputs import NoSuchOutputError, with_outputs
 from resnetc.lang.blame import at_home, elaborate

@@ -126,7 +126,7 @@ def test_a_value_that_nothing_reads_is_a_mistake(
 
 def test_a_value_from_outside_that_nothing_reads_is_a_mistake(folder: Folder) -> None:
     path = folder.write(READS)
-    with pytest.raises(CompileError, match=r"`extra = 5` would have no effect\n --> --set extra:1"):
+    with pytest.raises(CompileError, match=r"`extra = 5` would have no effect\n --> --set:1:1"):
         load(f"{path}:n", {"extra": "5"})
     needed = "network n(extra: int) { input 4x8x8  relu }\n"
     assert len(load(folder.write(needed), {"extra": "5"}).graph) == 2
