@@ -76,21 +76,26 @@ CALIBRATIONS: dict[str, type] = {record.word: record for record in (Entropy, Per
 @dataclass(frozen=True)
 class Precision:
     """What layers compute in: `layers`, but for those under the labels of `keep`, which compute in
-    `kept`. `inputs` is the type of the network's inputs and outputs."""
+    `kept`, as beside eight bits all the rest does. `inputs` is the type of the network's inputs and
+    outputs. Without `weight_bits` int8 weights have what suits the processor that exports."""
 
     layers: Narrow = "fp32"
     keep: tuple[str, ...] = ()
     kept: Wide = "fp32"
     inputs: Wide = "fp32"
     calibrate: Entropy | Percentile | MinMax | None = None
+    weight_bits: Literal[7, 8] | None = None
 
     def clashes(self) -> Iterator[Clash]:
-        if not self.keep:
+        eight_bits = self.layers in ("int8", "fp8")
+        if not self.keep and not eight_bits:
             yield Clash("kept", "`keep` names no layer", idle=True)
-        elif self.layers == self.kept:
+        if self.keep and self.layers == self.kept:
             yield Clash("keep", f'all layers compute in "{self.kept}"', idle=True)
-        if self.calibrate is not None and self.layers not in ("int8", "fp8"):
+        if self.calibrate is not None and not eight_bits:
             yield Clash("calibrate", "only int8 and fp8 need it", idle=True)
+        if self.weight_bits is not None and self.layers != "int8":
+            yield Clash("weight_bits", "only int8 has them", idle=True)
 
 
 @dataclass(frozen=True)

@@ -240,3 +240,25 @@ def test_only_a_label_that_is_written_is_mended(spec: Path) -> None:
         assert finding.help is not None
         assert "layer2" in finding.help.text
         assert bool(finding.help.edits) is mended
+
+
+def test_the_bits_of_weights_are_asked_for(
+    folder: Folder, asked: list[tuple[str, base.ExportRequest]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`kept` is for what lies between layers of eight bits, too, without any layer kept."""
+    text = """
+network net { input 1x8x8  conv1: conv(3x3, 8) -> act -> gap -> flatten -> fc: linear(10) }
+deploy narrow { network = net  precision { layers = "int8"  kept = "fp16"  weight_bits = 7 } }
+deploy wide = narrow with precision.weight_bits = 8
+"""
+    file = folder.write(text)
+    assert check_file(file).findings == ()
+    out = ["--out", str(folder.path), "--weights", "random", "--data", "synthetic"]
+    for name, bits, flags in (("narrow", 7, []), ("wide", 8, []), ("wide", 7, ["7"])):
+        given = ["--weight-bits", *flags] if flags else []
+        assert run(["export", f"{file}:{name}", *out, *given]) == 0
+        _, request = asked.pop()
+        plan = request.plan(request.encoding)
+        assert plan.encoding is not None
+        assert (plan.encoding.weight_bits, plan.kept) == (bits, "fp16")
+    assert "--weight-bits 7" in capsys.readouterr().err

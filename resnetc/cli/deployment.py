@@ -86,8 +86,9 @@ def _asked(deploy: Deploy) -> dict[str, Any]:
         "kept": precision.kept,
         "inputs": precision.inputs,
     }
-    if precision.calibrate is not None:
-        options["calibrate"] = precision.calibrate
+    for name in ("calibrate", "weight_bits"):
+        if (said := getattr(precision, name)) is not None:
+            options[name] = said
     if deploy.batch is not None:
         low, high = deploy.batch
         options["batch"] = low if low == high else (low, high, high)
