@@ -94,6 +94,21 @@ def test_eight_bits_are_exported_and_say_so(
     assert len(list((tmp_path / "calibration").iterdir())) == 2
 
 
+@pytest.mark.parametrize("kept", ["fp16", "bf16"])
+@pytest.mark.parametrize("more", [(), ("--keep", "conv3"), ("--inputs",)], ids=str)
+def test_an_engine_of_eight_bits_beside_half_precision(
+    kept: str, more: tuple[str, ...], trained: Path, tmp_path: Path
+) -> None:
+    """The parser makes zero points of float32; they are not what a layer computes in."""
+    flags = ("--precision", "int8", "--kept", kept, "--to", "tensorrt")
+    few = ("--calibration-images", "40", *more, *([kept] if more == ("--inputs",) else []))
+    assert export(trained, tmp_path, *flags, *few) == 0
+    found = json.loads((tmp_path / "tiny.int8.engine.json").read_text())["precision"]["found"]
+    narrow = {kept, "+".join(sorted([kept, "int8"]))}
+    # In bf16 the layer that gives the logits stays in fp32.
+    assert set(found) == narrow | ({"fp32", "fp32+int8"} if kept == "bf16" else set())
+
+
 def test_the_torch_file_computes_what_the_onnx_file_does(trained: Path, tmp_path: Path) -> None:
     assert export(trained, tmp_path, "--precision", "int8", "--to", "onnx,torch") == 0
     namespace: dict[str, object] = {"__name__": "written"}

@@ -54,7 +54,7 @@ USED = {
     "EngineInspector": "get_engine_information",
     "ILogger": "log ERROR INTERNAL_ERROR WARNING",
     "DataType": "FLOAT HALF BF16 INT32 INT64 BOOL UINT8",
-    "LayerType": " ".join(precision._NO_ARITHMETIC),
+    "LayerType": " ".join([*precision._NO_ARITHMETIC, *precision._NUMBERS]),
     "BuilderFlag": "TF32 VERSION_COMPATIBLE STRIP_PLAN REFIT",
     "HardwareCompatibilityLevel": " ".join(settings.HARDWARE.values()),
     "MemoryPoolType": "WORKSPACE",
