@@ -87,7 +87,7 @@ def check_onnx(
     said = facts.said
     return [
         *_common(file.name, graph, weights, said, spec_hash),
-        _precision(file.name, said.get("precision"), facts.precisions),
+        _precision(file.name, said.get("precision"), facts.precisions, "layers by their weights"),
         _version(file.name, "resnetc", said.get("version"), __version__),
     ]
 
@@ -116,7 +116,7 @@ def check_engine(
     return [
         Claim(file.name, "file", same, told),
         *_common(file.name, graph, weights, said, spec_hash),
-        _precision(file.name, asked, found),
+        _precision(file.name, asked, found, "layers as read back"),
         _version(file.name, "resnetc", said.get("resnetc"), __version__),
         _library(file.name, name, version),
     ]
@@ -194,13 +194,15 @@ def _weights(artefact: str, written: str | None, here: str) -> Claim:
     )
 
 
-def _precision(artefact: str, said: str | None, found: Mapping[str, int]) -> Claim:
-    """The precision that was asked for must be there; of fp32 all must be."""
+def _precision(artefact: str, said: str | None, found: Mapping[str, int], counting: str) -> Claim:
+    """The precision that was asked for must be there, beside others in a layer too: a layer of
+    eight bits reads numbers that are wider. Of fp32 all must be."""
     counted = ", ".join(f"{count} {name}" for name, count in sorted(found.items())) or "no layers"
     if said is None:
         return Claim(artefact, "precision", None, counted)
-    holds = said in found and (said != "fp32" or set(found) == {"fp32"})
-    told = f"{said}; layers by their weights: {counted}"
+    present = {word for name in found for word in name.split("+")}
+    holds = said in present and (said != "fp32" or present == {"fp32"})
+    told = f"{said}; {counting}: {counted}"
     return Claim(artefact, "precision", holds, told if holds else f"it says {told}")
 
 
