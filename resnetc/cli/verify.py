@@ -107,7 +107,8 @@ def _claims(
 
     spec = text_hash(net.source_text)
     if weights not in (None, RANDOM):
-        yield from check_weights(net.graph, _weights_file(Path(str(weights))))
+        # Weights are of the network as a whole, whatever outputs are asked for.
+        yield from check_weights(net.whole.graph, _weights_file(Path(str(weights))))
     for file in onnx_files:
         yield from check_onnx(net.graph, held, file, spec)
     for engine in engines:
@@ -127,7 +128,7 @@ def _images(net: Network, weights: str | None, data: str, count: int) -> np.ndar
     from resnetc.train.samples import judging_images
 
     folder = None if weights in (None, RANDOM) else Path(str(weights))
-    seen = judging_images(net, folder, data, count)
+    seen = judging_images(net, folder, data, count, judges=False)
     return np.concatenate([images for images, _ in seen.batches(count)])
 
 
