@@ -175,6 +175,37 @@ def test_layers_are_kept_for_a_stated_loss(
     assert list(written["plan"]["wide"]) == sorted(ranked["keep"])
 
 
+def test_features_are_calibrated_and_held_against_images(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Calibration needs images and no classes; judging by labels does."""
+    flags = ("--precision", "int8", "--outputs", "block,conv3", "--calibration-images", "40")
+    assert export(trained, tmp_path, *flags, "--to", "onnx,tensorrt") == 0
+    verify = ["verify", f"{trained}/tiny.rnet:tiny", "--weights", str(trained / "run")]
+    verify += ["--outputs", "block,conv3", "--onnx", str(tmp_path / "tiny.int8.onnx")]
+    verify += ["--engine", str(tmp_path / "tiny.int8.engine"), "--data", "digits"]
+    capsys.readouterr()
+    assert run(verify) == 0
+    shown = capsys.readouterr().out
+    assert "weights.safetensors  graph     tiny," in shown  # the whole network's
+    assert "STALE" not in shown
+    assert "4 test images of digits" in shown
+    for judging in ("--explain-precision", "--max-loss=1", "--fine-tune=1"):
+        assert export(trained, tmp_path, "--precision", "int8", "--outputs", "conv3", judging) == 2
+        assert "tiny is no classifier" in capsys.readouterr().err
+
+
+def test_a_network_that_is_no_classifier_is_calibrated(tmp_path: Path) -> None:
+    spec = tmp_path / "dense.rnet"
+    spec.write_text(
+        "rnet 1\n\n## A mask.\nnetwork dense {\n  input 1x8x8\n"
+        "  conv1: conv(3x3, 8) -> norm -> act\n  conv2: conv(1x1, 2)\n}\n"
+    )
+    flags = ["--weights", "random", "--precision", "int8", "--data", "digits"]
+    assert run(["export", str(spec), *flags, "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "dense.int8.onnx").is_file()
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
