@@ -6,19 +6,23 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import resnetc
 from resnetc.backends import parity
 from resnetc.backends.onnx import OnnxOptions, write_onnx
 from resnetc.backends.parity import check_parity, require_parity
 from resnetc.backends.random_weights import random_weights
-from resnetc.backends.weights import write_weights
+from resnetc.backends.weights import read_weights, write_weights
 from resnetc.cli.main import run
 from resnetc.diagnostics import CheckError
 
@@ -55,6 +59,7 @@ def test_all_backends_in_one_go(
         "resnet20.engine",
         "resnet20.engine.json",
         "resnet20.py",
+        "resnet20.safetensors",
     }
     lines = shown.out.splitlines()
     assert [line.split()[0] for line in lines] == [
@@ -107,6 +112,44 @@ def test_made_up_weights_are_told_where_they_matter(
     assert capsys.readouterr().err == "no --weights: random ones, seed 0\n"
     assert run(["export", "resnet20", "--to", "torch", "--out", str(tmp_path)]) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_weights_that_were_given_come_with_the_source(tmp_path: Path) -> None:
+    """In fp32 the source is the network itself, and takes them as torch's strict loading does."""
+    given = tmp_path / "given.safetensors"
+    net = resnetc.load("digits_resnet14")
+    write_weights(given, random_weights(net.graph, 3))
+    asked = ["export", "digits_resnet14", "--to", "torch", "--out", str(tmp_path)]
+    assert run([*asked, "--weights", "random"]) == 0
+    assert not (tmp_path / "digits_resnet14.safetensors").exists()
+    assert "safetensors" not in (tmp_path / "digits_resnet14.py").read_text()
+    assert run([*asked, "--weights", str(given)]) == 0
+    source = (tmp_path / "digits_resnet14.py").read_text()
+    namespace: dict[str, Any] = {"__name__": "written"}
+    exec(source, namespace)
+    said = 'load_state_dict(safetensors.torch.load_file("digits_resnet14.safetensors"))'
+    assert f"    module.{said}\n" in namespace["__doc__"]
+    module = namespace["digits_resnet14"]()
+    module.load_state_dict(load_file(tmp_path / "digits_resnet14.safetensors"))
+    np.testing.assert_array_equal(module.conv1.weight.detach(), read_weights(given)["conv1.weight"])
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_source_and_weights_are_written_together(
+    precision: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    files_of_at_most: Callable[[int], AbstractContextManager[None]],
+) -> None:
+    """Where the weights find no room, there is no source that has none."""
+    given = tmp_path / "given.safetensors"
+    write_weights(given, random_weights(resnetc.load("digits_resnet14").graph))
+    asked = ["export", "digits_resnet14", "--to", "torch", "--weights", str(given)]
+    asked += ["--precision", precision, "--out", str(tmp_path / "out")]
+    with files_of_at_most(64 << 10):
+        assert run(asked) == 1
+    assert "nothing was changed" in capsys.readouterr().err
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_settings_and_seed(tmp_path: Path) -> None:

@@ -159,7 +159,13 @@ def read_weights(path: Path) -> Arrays:
 def write_weights(
     path: Path, weights: Mapping[str, Any], facts: Mapping[str, str] | None = None
 ) -> None:
-    """Write weights as a .safetensors file, whole or not at all.
+    """Write weights as a .safetensors file, whole or not at all."""
+    with replacing(path) as file:
+        file.write(weights_bytes(weights, facts))
+
+
+def weights_bytes(weights: Mapping[str, Any], facts: Mapping[str, str] | None = None) -> bytes:
+    """The bytes of a .safetensors file.
 
     `facts`, such as the graph's hash, go into its metadata: as one value, for the library writes
     several in an order that changes from run to run.
@@ -167,8 +173,7 @@ def write_weights(
     from safetensors.numpy import save
 
     arrays = {name: array.copy(order="C") for name, array in as_arrays(weights).items()}
-    with replacing(path) as file:
-        file.write(save(arrays, {METADATA: json.dumps(dict(facts))} if facts else None))
+    return bytes(save(arrays, {METADATA: json.dumps(dict(facts))} if facts else None))
 
 
 def _read_folder(folder: Path) -> Arrays:

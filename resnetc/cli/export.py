@@ -158,6 +158,7 @@ def export(
         net.graph,
         prepared.weights,
         **options,
+        weights_given=weights not in (None, RANDOM),
         precision=precision.layers,
         plans=prepared.plans,
         encoding=precision.encoding,

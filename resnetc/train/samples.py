@@ -28,7 +28,8 @@ def calibration_images(net: Network, weights: Path | None, data: str | None, cou
     """Training images to calibrate on, seen as in an evaluation: at most `count`, always the same.
 
     The network need be no classifier: nobody asks it for classes. `data` is NAME or NAME:PATH;
-    without it the set is the run's that the weights are from, else the recipe's. Raises MissingError without the data, UsageError where network and set do not fit.
+    without it the set is the run's that the weights are from, else the recipe's. Raises
+    MissingError without the data, UsageError where network and set do not fit.
     """
     with said_plainly():
         sight = open_sight(net, weights, EvaluateOptions(data=data), judges=False)
