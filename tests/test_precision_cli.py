@@ -109,6 +109,19 @@ def test_an_engine_of_eight_bits_beside_half_precision(
     assert set(found) == narrow | ({"fp32", "fp32+int8"} if kept == "bf16" else set())
 
 
+@pytest.mark.parametrize("kept", ["fp32", "fp16"])
+def test_an_engine_of_fp8_is_for_what_has_fp8(
+    kept: str, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ("--precision", "fp8", "--kept", kept, "--to", "tensorrt", "--calibration-images", "40")
+    assert export(trained, tmp_path, *flags) == 0
+    sidecar = json.loads((tmp_path / "tiny.fp8.engine.json").read_text())
+    assert sidecar["capabilities"] == ["8.9", "12.0"]
+    assert export(trained, tmp_path, *flags, "--capability", "8.6") == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "compute capability 8.6 has no fp8, which begins with 8.9: --capability 8.9" in said
+
+
 def test_the_torch_file_computes_what_the_onnx_file_does(trained: Path, tmp_path: Path) -> None:
     assert export(trained, tmp_path, "--precision", "int8", "--to", "onnx,torch") == 0
     namespace: dict[str, object] = {"__name__": "written"}
