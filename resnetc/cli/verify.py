@@ -11,7 +11,7 @@ import click
 
 from resnetc.cli.arguments import RANDOM, load_trained, running_options
 from resnetc.cli.export import load_weights
-from resnetc.diagnostics import CheckError, ResnetcError
+from resnetc.diagnostics import CheckError, MissingError, ResnetcError, RunError, UsageError
 from resnetc.driver import Network
 
 if TYPE_CHECKING:
@@ -81,18 +81,22 @@ def verify(
     images = None if data is None else _images(net, weights, data, batch)
     shown = _inputs(batch, seed, data, images)
     chosen = DEFAULT if backends is None else backends
-    agreements, refused = _compare(net, held, onnx_files, chosen, images, batch, seed, tolerance)
+    agreements, refusals = _compare(net, held, onnx_files, chosen, images, batch, seed, tolerance)
     if as_json:
         told = _document(net, shown, claims, agreements)
+        told["refused"] = [str(error) for error in refusals]
         click.echo(json.dumps(told, indent=2))
     else:
         click.echo(f"{net.name}: {shown['said']}; reference: torch in float64")
         for each in agreements:
             click.echo(_row(each))
-    if refused is not None:
-        raise refused
+        for note in dict.fromkeys(
+            f"{each.backend}: {each.note}" for each in agreements if each.note
+        ):
+            click.echo(f"  {note}")
     if problems := [*staleness(claims), *differences(agreements)]:
-        raise CheckError("\n".join(problems))
+        refusals.append(CheckError("\n".join(problems)))
+    _raise_gravest(refusals)
 
 
 def _claims(
@@ -148,17 +152,17 @@ def _compare(
     batch: int,
     seed: int,
     tolerance: float | None,
-) -> tuple[list[Agreement], ResnetcError | None]:
-    """Agreements for every file, and the first refusal: one file that cannot be compared does not
-    keep the others from being."""
-    from resnetc.backends.parity import check_parity
+) -> tuple[list[Agreement], list[ResnetcError]]:
+    """Agreements for every file, and what was refused: a file that cannot be compared, or not in
+    one runtime, does not keep others from being."""
+    from resnetc.backends.parity import compare_runtimes
 
     found: list[Agreement] = []
-    refused: ResnetcError | None = None
+    refused: list[ResnetcError] = []
     torch_once = backends
     for file in files or (None,):
         try:
-            found += check_parity(
+            agreements, refusals = compare_runtimes(
                 net.graph,
                 held,
                 onnx_file=file,
@@ -169,11 +173,27 @@ def _compare(
                 tolerance=tolerance,
             )
         except ResnetcError as error:
-            refused = refused or error
+            refused.append(error)
         else:
+            found += agreements
+            refused += refusals
             # What reads no file has been told of, and gives the same beside another.
             torch_once = tuple(name for name in backends if name not in ("eager", "compile"))
     return found, refused
+
+
+_GRAVITY = (UsageError, CheckError, RunError, MissingError)
+"""Kinds of errors, the gravest first: what makes no sense, what is wrong, what cannot be told."""
+
+
+def _raise_gravest(errors: list[ResnetcError]) -> None:
+    """Raise the gravest error, if there is one, once the others have been told."""
+    several = list({str(error): error for error in errors}.values())
+    several.sort(key=lambda error: [isinstance(error, kind) for kind in _GRAVITY], reverse=True)
+    for error in several[1:]:
+        click.echo(f"error: {error}", err=True)
+    if several:
+        raise several[0]
 
 
 def _document(
@@ -192,5 +212,5 @@ def _row(each: Agreement) -> str:
     top1 = "" if each.top1 is None else f"  top-1 {each.top1:.0%}"
     return (
         f"  {each.backend:<18} {each.output:<8} max abs {each.max_abs:.2e}  rel {each.max_rel:.2e}"
-        f"  cosine {each.cosine:.9f}{top1}  {verdict} (tolerance {each.tolerance:.0e} rel)"
+        f"  cosine {each.cosine:.9f}{top1}  {verdict} (tolerance {each.tolerance:.2g} rel)"
     )
