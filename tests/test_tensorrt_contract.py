@@ -47,7 +47,7 @@ USED = {
     "Runtime": "deserialize_cuda_engine",
     "ICudaEngine": "create_engine_inspector create_execution_context create_serialization_config "
     "serialize_with_config num_io_tensors get_tensor_name get_tensor_mode get_tensor_shape "
-    "get_tensor_profile_shape",
+    "get_tensor_profile_shape get_tensor_dtype",
     "IExecutionContext": "set_tensor_address set_input_shape get_tensor_shape execute_async_v3 "
     "profiler",
     "ISerializationConfig": "set_flag clear_flag",

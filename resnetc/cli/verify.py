@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,8 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     multiple=True,
     metavar="FILE",
-    help="A TensorRT engine whose sidecar is to be checked, any number of times.",
+    help="A TensorRT engine whose sidecar is to be checked, and that is run where an NVIDIA GPU "
+    "is; any number of times.",
 )
 @click.option("--batch", type=click.IntRange(1), default=4, show_default=True, help="Samples.")
 @click.option(
@@ -81,7 +83,9 @@ def verify(
     images = None if data is None else _images(net, weights, data, batch)
     shown = _inputs(batch, seed, data, images)
     chosen = DEFAULT if backends is None else backends
-    agreements, refusals = _compare(net, held, onnx_files, chosen, images, batch, seed, tolerance)
+    agreements, refusals = _compare(
+        net, held, onnx_files, engines, chosen, images, batch, seed, tolerance
+    )
     if as_json:
         told = _document(net, shown, claims, agreements)
         told["refused"] = [str(error) for error in refusals]
@@ -107,7 +111,14 @@ def _claims(
     engines: tuple[Path, ...],
 ) -> Iterator[Claim]:
     """What all artefacts say of themselves, the weights' file included."""
-    from resnetc.backends.provenance import check_engine, check_onnx, check_weights, text_hash
+    from resnetc.backends.provenance import (
+        Claim,
+        check_engine,
+        check_onnx,
+        check_weights,
+        text_hash,
+    )
+    from resnetc.backends.tensorrt.library import gpu_present
 
     spec = text_hash(net.source_text)
     if weights not in (None, RANDOM):
@@ -117,6 +128,8 @@ def _claims(
         yield from check_onnx(net.graph, held, file, spec)
     for engine in engines:
         yield from check_engine(net.graph, held, engine, spec)
+        if not gpu_present():
+            yield Claim(engine.name, "run", None, "not run: there is no NVIDIA GPU here")
 
 
 def _weights_file(path: Path) -> Path:
@@ -147,6 +160,7 @@ def _compare(
     net: Network,
     held: Arrays,
     files: tuple[Path, ...],
+    engines: tuple[Path, ...],
     backends: tuple[str, ...],
     images: np.ndarray | None,
     batch: int,
@@ -156,22 +170,27 @@ def _compare(
     """Agreements for every file, and what was refused: a file that cannot be compared, or not in
     one runtime, does not keep others from being."""
     from resnetc.backends.parity import compare_runtimes
+    from resnetc.backends.tensorrt.library import gpu_present
 
     found: list[Agreement] = []
     refused: list[ResnetcError] = []
     torch_once = backends
+    compare = partial(
+        compare_runtimes,
+        net.graph,
+        held,
+        images=images,
+        batch=batch,
+        seed=seed,
+        tolerance=tolerance,
+    )
+    if engines and gpu_present():
+        agreements, refusals = compare(backends=(), engines=engines)
+        found += agreements
+        refused += refusals
     for file in files or (None,):
         try:
-            agreements, refusals = compare_runtimes(
-                net.graph,
-                held,
-                onnx_file=file,
-                backends=torch_once,
-                images=images,
-                batch=batch,
-                seed=seed,
-                tolerance=tolerance,
-            )
+            agreements, refusals = compare(onnx_file=file, backends=torch_once)
         except ResnetcError as error:
             refused.append(error)
         else:

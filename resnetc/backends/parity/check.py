@@ -76,9 +76,12 @@ def compare_runtimes(
     batch: int = 4,
     seed: int = 0,
     tolerance: float | None = None,
+    engines: Sequence[Path] = (),
 ) -> tuple[list[Agreement], list[ResnetcError]]:
     """As :func:`check_parity`, but a runtime that cannot run the file keeps no other from being
-    compared: the second list says why it was not. What is wrong with the file is raised."""
+    compared: the second list says why it was not. What is wrong with the file is raised.
+
+    `engines` are run too, which needs the GPU that they are for."""
     from resnetc.backends.parity.torch_runtime import reference
 
     require_known(backends)
@@ -100,15 +103,28 @@ def compare_runtimes(
         _require_finite(name, array)
     found: list[Agreement] = []
     refusals: list[ResnetcError] = []
-    for name in backends:
+    for make in (
+        *(partial(_made, name, subject) for name in backends),
+        *(partial(_opened, path, graph) for path in engines),
+    ):
         try:
-            runtime = load_runtime(name)(subject)
+            runtime = make()
             usual = TOLERANCES[narrowest(runtime.precisions)]
             allowed = usual if tolerance is None else tolerance
             found += _agreements(graph, runtime, exact, inputs, outputs, allowed, fixed)
         except ResnetcError as error:
             refusals.append(error)
     return found, refusals
+
+
+def _made(name: str, subject: Subject) -> Runtime:
+    return load_runtime(name)(subject)
+
+
+def _opened(engine: Path, graph: Graph) -> Runtime:
+    from resnetc.backends.parity.engine_runtime import Engine
+
+    return Engine(engine, graph)
 
 
 def _agreements(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -87,8 +87,6 @@ class Runtime(Protocol):
     note: str | None
     """What else must be known of how it was run."""
 
-    def __init__(self, subject: Subject) -> None: ...
-
     def run(self, inputs: Tensors) -> Tensors:
         """The outputs by name, for inputs in float32."""
 
@@ -96,10 +94,10 @@ class Runtime(Protocol):
         """The values of these nodes of the graph by the nodes' names, of those that it has."""
 
 
-def load_runtime(name: str) -> type[Runtime]:
+def load_runtime(name: str) -> Callable[[Subject], Runtime]:
     """The class behind a row of the table."""
     module, _, attribute = RUNTIMES[name].partition(":")
-    return cast("type[Runtime]", getattr(importlib.import_module(module), attribute))
+    return cast("Callable[[Subject], Runtime]", getattr(importlib.import_module(module), attribute))
 
 
 def require_known(names: Iterable[str]) -> None:
