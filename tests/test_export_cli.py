@@ -152,6 +152,50 @@ def test_source_and_weights_are_written_together(
     assert not list((tmp_path / "out").iterdir())
 
 
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ("--to tensorrt --opset 13", "--opset would have no effect without --to onnx"),
+        ("--to tensorrt --no-fold --external", "--external, --no-fold would have no effect"),
+        ("--to torch --inline", "--inline would have no effect without --to onnx"),
+        ("--capability 8.9", "--capability would have no effect without --to tensorrt"),
+        ("--to onnx,torch --tf32", "--tf32 would have no effect without --to tensorrt"),
+        ("--library tensorrt_rtx", "--library would have no effect without --to tensorrt"),
+        ("--encoding tensorrt", "--encoding would have no effect without --precision int8"),
+        ("--precision fp8 --weight-bits 7", "--weight-bits would have no effect without"),
+        ("--calibrate min_max", "--calibrate would have no effect without --precision int8 or fp8"),
+        ("--precision fp16 --calibration-images 9", "--calibration-images would have no effect"),
+        ("--data digits", "--data would have no effect without --precision int8 or fp8, or"),
+        ("--kept fp16", "--kept would have no effect without --keep, or --precision int8 or fp8"),
+        ("--keep conv1", "--keep would have no effect where --precision and --kept are the same"),
+        ("--precision fp16 --keep conv1 --kept fp16", "--keep would have no effect where"),
+        ("--precision int8 --judge-images 9", "--judge-images would have no effect without"),
+        ("--fine-tune-lr 1", "--fine-tune-lr would have no effect without --fine-tune"),
+    ],
+)
+def test_a_flag_without_effect_is_refused(
+    flags: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["export", "resnet20", "--weights", "random", "--out", str(tmp_path / "out")]
+    assert run([*asked, *flags.split()]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        "--to tensorrt,onnx --opset 20 --no-fold --capability 8.9",
+        "--kept fp32 --fold",  # as it is anyway
+        "--keep conv1 --kept fp16",
+        "--precision fp16 --keep conv1",
+    ],
+)
+def test_a_flag_that_has_an_effect_is_not(flags: str, tmp_path: Path) -> None:
+    asked = ["export", "resnet20", "--weights", "random", "--out", str(tmp_path)]
+    assert run([*asked, *flags.split()]) == 0
+
+
 def test_settings_and_seed(tmp_path: Path) -> None:
     arguments = ["export", "resnet20", "--set", "classes=7", "--weights", "random"]
     for seed in ("0", "1"):

@@ -18,6 +18,7 @@ from resnetc.cli.arguments import (
 )
 from resnetc.cli.deployment import apply_deployment
 from resnetc.cli.engine import engine_options, take_engine
+from resnetc.cli.idle import refuse_idle
 from resnetc.cli.precision import precision_options, prepare, take_request
 from resnetc.diagnostics import ResnetcError
 from resnetc.driver import Network
@@ -138,6 +139,7 @@ def export(
     options = settled.options
     chosen = list(dict.fromkeys(target.strip() for target in settled.targets.split(",")))
     require_known(chosen)
+    refuse_idle(ctx, options, chosen)
     provenance = {
         "reference": net.reference,
         "settings": json.dumps(net.settings),
