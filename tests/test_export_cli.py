@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +195,51 @@ def test_a_flag_without_effect_is_refused(
 def test_a_flag_that_has_an_effect_is_not(flags: str, tmp_path: Path) -> None:
     asked = ["export", "resnet20", "--weights", "random", "--out", str(tmp_path)]
     assert run([*asked, *flags.split()]) == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "change", "said"),
+    [
+        ("conv1.weight", lambda a: a * np.float32("nan"), "conv1.weight holds NaN"),
+        ("fc.bias", lambda a: a + np.float32("inf"), "fc.bias holds infinity"),
+        ("bn1.running_var", lambda a: -1 - a, "bn1.running_var holds -2, and a variance is at"),
+        ("fc.weight", lambda a: a.astype(np.int64), "fc.weight is of int64, and floats are wanted"),
+    ],
+)
+def test_weights_that_compute_nothing_are_named(
+    path: str,
+    change: Callable[[np.ndarray], np.ndarray],
+    said: str,
+    tmp_path: Path,
+    net: resnetc.Network,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    held = dict(random_weights(net.graph))
+    held["bn1.running_var"] = np.ones_like(held["bn1.running_var"])
+    file = tmp_path / "given.safetensors"
+    write_weights(file, {**held, path: change(held[path])})
+    asked = ["export", "resnet20", "--weights", str(file), "--out", str(tmp_path / "out")]
+    assert run([*asked, "--to", "onnx,torch"]) == 1
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_of_pickled_code_is_refused_without_bad_advice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "given.pth"
+    torch.save({"conv1.weight": torch.zeros(1), "share": Fraction(1, 2)}, file)
+    assert run(["export", "resnet20", "--weights", str(file), "--out", str(tmp_path)]) == 1
+    said = capsys.readouterr().err
+    assert "it holds fractions.Fraction, which only code can make" in said
+    assert "torch.save(model.state_dict(), PATH)" in said
+    assert "weights_only" not in said
+
+
+def test_a_folder_is_no_onnx_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["verify", "resnet20", "--weights", "random", "--onnx", str(tmp_path)]
+    assert run(asked) == 2
+    assert f"{tmp_path}: this is a folder, and a file is wanted" in capsys.readouterr().err
 
 
 def test_settings_and_seed(tmp_path: Path) -> None:

@@ -188,6 +188,26 @@ def test_layers_that_read_more_than_eight_bits(
     assert told(claims)["precision"] is False
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[]", "there is no precision.asked"),
+        ('{"precision": []}', "there is no precision.asked"),
+        ('{"precision": {"asked": "fp16", "found": {}}, "library": 3}', "no library.name"),
+        ("{", "not an engine's sidecar: "),
+    ],
+)
+def test_a_damaged_sidecar_says_what_is_missing(
+    text: str, said: str, tmp_path: Path, net: resnetc.Network, weights: Arrays
+) -> None:
+    engine = write_engine(tmp_path, net, weights)
+    (tmp_path / "net.engine.json").write_text(text)
+    with pytest.raises(RunError, match="not an engine's sidecar") as raised:
+        check_engine(net.graph, weights, engine)
+    assert said in str(raised.value)
+    assert "indices" not in str(raised.value)
+
+
 def test_sidecars_that_are_none(tmp_path: Path, net: resnetc.Network, weights: Arrays) -> None:
     engine = write_engine(tmp_path, net, weights)
     sidecar = tmp_path / "net.engine.json"

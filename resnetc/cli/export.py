@@ -55,13 +55,15 @@ def _batch(ctx: click.Context, param: click.Parameter, text: str | None) -> Batc
 def load_weights(net: Network, weights: str | None, seed: int, *, say: bool = True) -> Arrays:
     """The weights a verb was asked for, fitted to the network. Says so when they are made up."""
     from resnetc.backends.random_weights import random_weights
-    from resnetc.backends.weights import fit_weights, read_weights
+    from resnetc.backends.weights import fit_weights, read_weights, require_numbers
 
     if weights is None and say:
         click.echo(f"no --weights: random ones, seed {seed}", err=True)
     if weights in (None, RANDOM):
         return random_weights(net.graph, seed)
-    return fit_weights(net.graph, read_weights(Path(str(weights))))
+    held = fit_weights(net.graph, read_weights(Path(str(weights))))
+    require_numbers(net.graph, held)
+    return held
 
 
 # --------------------------------------------------------------------------------------- export
