@@ -35,11 +35,18 @@ from resnetc.backends.tensorrt import TensorRtOptions, build_engine
 from resnetc.backends.tensorrt.library import find_library, gpu_present, make_logger
 from resnetc.backends.tensorrt.report import engine_rows, spec_places, timed
 from resnetc.backends.torch import build_module
+from resnetc.backends.weights import Arrays
 from resnetc.bench import Request, run_bench
 from resnetc.driver import load
-from resnetc.passes import lower_for_inference
+from resnetc.ir import Graph
+from resnetc.passes import Plan, find_encoding, lower_for_inference
+from resnetc.quantization import Images, calibrate
+from resnetc.sections import MinMax
 
 PRECISIONS = ("fp32", "fp16", "bf16")
+ENGINES = (*PRECISIONS, "int8", "fp8")
+"""Precisions of the engines that --build makes."""
+_BUILDER = "tensorrt_rtx"
 NOT_HERE = "not measured: no NVIDIA GPU here"
 PACKAGES = ("torch", "torchvision", "timm", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx")
 
@@ -177,13 +184,13 @@ def build(network: str, folder: Path) -> None:
     """Write engines in every precision, and for each an input with what it should answer."""
     net = load(network)
     weights = random_weights(net.graph)
-    for precision in PRECISIONS:
+    for precision in ENGINES:
         path = folder / f"{network}.{precision}.engine"
         report = build_engine(
             net.graph,
             path,
             weights,
-            options=TensorRtOptions(precision, library="tensorrt_rtx"),
+            options=TensorRtOptions(plan=_plan(net.graph, weights, precision), library=_BUILDER),
             provenance={"reference": net.reference},
         )
         print(f"{path}  {report.bytes / 1e6:.1f} MB, {report.seconds:.1f} s, {report.found}")
@@ -198,6 +205,17 @@ def build(network: str, folder: Path) -> None:
     with torch.inference_mode():
         answer = module(image.double())
     np.savez(folder / f"{network}.npz", image=image.numpy(), answer=answer.numpy())
+
+
+def _plan(graph: Graph, weights: Arrays, precision: str) -> Plan:
+    """A precision; in eight bits with the ranges that noise has, which tell how fast it is."""
+    if precision in PRECISIONS:
+        return Plan(precision)
+    encoding = find_encoding(precision, "tensorrt")
+    noise = np.random.default_rng(0).standard_normal((8, *graph.inputs[0].type.shape), np.float32)
+    images = Images(lambda batch: iter([noise]), len(noise), "noise")
+    found = calibrate(graph, weights, encoding, images, MinMax())
+    return Plan(precision, encoding=encoding, kept="fp16", ranges=found.ranges)
 
 
 def _run_engine(path: Path, facts: dict[str, Any], scale: Scale) -> dict[str, Any]:

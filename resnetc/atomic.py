@@ -8,7 +8,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import IO
@@ -37,20 +37,74 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
     machine: for one of very many files that are sent to the disk together, by `settle`. Raises
     RunError in plain words when the disk refuses.
     """
-    with _plainly(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        beside = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                yield file
-                file.flush()
-                if durable:
+    with _plainly(path), _beside(path) as beside:
+        with beside.open("wb") as file:
+            yield file
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+        beside.replace(path)
+
+
+def write_together(contents: Mapping[Path, bytes]) -> None:
+    """Write files that belong together: all of them, or none is changed.
+
+    Each is whole on the disk before the first is renamed; they are renamed in this order, and what
+    stood there comes back should a rename fail. Raises RunError in plain words when the disk
+    refuses.
+    """
+    with contextlib.ExitStack() as stack:
+        parts = {}
+        for path, content in contents.items():
+            with _plainly(path):
+                parts[path] = stack.enter_context(_beside(path))
+                with parts[path].open("wb") as file:
+                    file.write(content)
+                    file.flush()
                     os.fsync(file.fileno())
-            beside.chmod(0o644)
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
+        _rename_all(parts)
+
+
+@contextlib.contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """An empty file beside `path`, which is gone when the block ends unless it was renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    beside = Path(name)
+    try:
+        os.close(handle)
+        beside.chmod(0o644)
+        yield beside
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _rename_all(parts: Mapping[Path, Path]) -> None:
+    """Rename files into their places, or none of them."""
+    with contextlib.ExitStack() as stack:
+        kept = {path: stack.enter_context(_beside(path)) for path in parts if path.exists()}
+        for path, old in kept.items():
+            with _plainly(path):
+                _keep(path, old)
+        renamed: list[Path] = []
+        try:
+            for path, part in parts.items():
+                with _plainly(path):
+                    part.replace(path)
+                renamed.append(path)
+        except BaseException:
+            for path in renamed:
+                kept[path].replace(path) if path in kept else path.unlink()
+            raise
+
+
+def _keep(path: Path, old: Path) -> None:
+    """Make `old` a second name of a file, or a copy where the file system has no links."""
+    old.unlink()
+    try:
+        os.link(path, old)
+    except OSError:
+        shutil.copy2(path, old)
 
 
 def start_writeback(handle: int, offset: int, length: int) -> None:

@@ -99,6 +99,11 @@ class Network:
         """
         return replace(self, graph=_cut(self.graph, labels), outputs=tuple(labels))
 
+    @cached_property
+    def whole(self) -> Network:
+        """The network with the outputs that the spec gives it."""
+        return self if self.outputs is None else load(self.reference, self.settings)
+
     def to_torch(self) -> torch.nn.Module:
         """A live module; its state_dict's keys are the graph's parameter paths."""
         from resnetc.backends.torch import build_module

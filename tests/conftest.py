@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import resource
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def without_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same answers of the TensorRT backend on a machine with a GPU."""
     monkeypatch.setattr("resnetc.backends.tensorrt.library.gpu_present", lambda: False)
+
+
+@pytest.fixture
+def files_of_at_most() -> Callable[[int], contextlib.AbstractContextManager[None]]:
+    """A disk without room for larger files, as far as a process can have one of its own."""
+
+    @contextlib.contextmanager
+    def limited(size: int) -> Iterator[None]:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limited
 
 
 @pytest.fixture

@@ -7,13 +7,16 @@ list of names against `tensorrt_rtx`.
 
 from __future__ import annotations
 
+import ctypes
 import json
+import math
 import sys
 from enum import Enum, IntEnum
 from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 
@@ -73,6 +76,7 @@ class FakeTensorrt(ModuleType):
         self.SerializationFlag = SimpleNamespace(EXCLUDE_WEIGHTS="exclude weights")
         if not version.startswith("10."):
             self.SerializationFlag.INCLUDE_REFIT = "include refit"
+        self.TensorIOMode = SimpleNamespace(INPUT="input", OUTPUT="output")
         self.LayerInformationFormat = SimpleNamespace(JSON="json")
         self.NetworkDefinitionCreationFlag = SimpleNamespace(STRONGLY_TYPED=1)
         self.ComputeCapability = SimpleNamespace(CURRENT="current", SM86="86", SM120="120")
@@ -202,6 +206,8 @@ class _Parser:
             held = [tensors[value.name] for value in values]
             setattr(network, f"num_{kind}s", len(held))
             setattr(network, f"get_{kind}", held.__getitem__)
+            ports = self._module.asked.setdefault("tensors", {})
+            ports.update({t.name: SimpleNamespace(**vars(t), mode=kind) for t in held})
         self._module.asked["layers"] = layers
         return True
 
@@ -231,11 +237,56 @@ class _Runtime:
         text = self._module.inspector or json.dumps({"Layers": layers, "Bindings": []})
         inspector = SimpleNamespace(get_engine_information=lambda format: text)
         self._module.asked["opened"] = data
+        ports = self._module.asked.get("tensors", {})
+        names = list(ports)
         return SimpleNamespace(
+            num_io_tensors=len(names),
+            get_tensor_name=names.__getitem__,
+            get_tensor_mode=lambda name: ports[name].mode,
+            get_tensor_shape=lambda name: tuple(ports[name].shape),
+            get_tensor_dtype=lambda name: ports[name].dtype,
+            get_tensor_profile_shape=lambda name, _: self._module.asked["profile"][name],
+            create_execution_context=lambda: _Context(self._module),
             create_engine_inspector=lambda: inspector,
             create_serialization_config=lambda: _SerializationConfig(self._module),
             serialize_with_config=lambda config: b"refitted " + self._module.asked["model"],
         )
+
+
+class _Context:
+    """Runs what a test says the engine computes, on tensors that lie in the host's memory."""
+
+    def __init__(self, module: FakeTensorrt) -> None:
+        self._module = module
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._addresses: dict[str, int] = {}
+
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        self._shapes[name] = shape
+        return True
+
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        (batch,) = {shape[0] for shape in self._shapes.values()}
+        return (batch, *self._module.asked["tensors"][name].shape[1:])
+
+    def set_tensor_address(self, name: str, address: int) -> bool:
+        self._addresses[name] = address
+        return True
+
+    def execute_async_v3(self, stream: int) -> bool:
+        given = {name: self._array(name) for name in self._shapes}
+        self._module.asked.setdefault("batches", []).append(len(next(iter(given.values()))))
+        for name, array in self._module.asked["computes"](given).items():
+            self._array(name)[...] = array
+        return True
+
+    def _array(self, name: str) -> np.ndarray:
+        tensor = self._module.asked["tensors"][name]
+        kind = {_DataType.FLOAT: ctypes.c_float, _DataType.HALF: ctypes.c_uint16}[tensor.dtype]
+        shape = self._shapes.get(name) or self.get_tensor_shape(name)
+        held = (kind * math.prod(shape)).from_address(self._addresses[name])
+        array = np.ctypeslib.as_array(held).reshape(shape)
+        return array.view(np.float16) if tensor.dtype is _DataType.HALF else array
 
 
 class _SerializationConfig:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from resnetc import atomic
-from resnetc.atomic import replacing, replacing_folder, write_text
+from resnetc.atomic import replacing, replacing_folder, write_text, write_together
 from resnetc.diagnostics import RunError
 
 
@@ -47,6 +47,61 @@ def test_a_full_disk_is_said_plainly_and_loses_nothing(
         write_text(target, "new")
     assert target.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize("old", [True, False])
+@pytest.mark.parametrize("full_at", [1, 2])
+def test_files_that_belong_together_are_changed_together(
+    full_at: int, old: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [tmp_path / "net.safetensors", tmp_path / "net.py"]
+    if old:
+        write_together(dict.fromkeys(files, b"old"))
+    calls: list[int] = []
+
+    def full(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) == full_at:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(atomic.os, "fsync", full)
+    said = f"{files[full_at - 1].name}: the disk is full; nothing was changed"
+    with pytest.raises(RunError, match=said):
+        write_together(dict.fromkeys(files, b"new"))
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == (
+        {file.name: b"old" for file in files} if old else {}
+    )
+    write_together(dict.fromkeys(files, b"new"))
+    assert {p.read_bytes() for p in tmp_path.iterdir()} == {b"new"}
+    assert {p.stat().st_mode & 0o777 for p in tmp_path.iterdir()} == {0o644}
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_rename_that_fails_brings_all_files_back(
+    links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [tmp_path / "net.safetensors", tmp_path / "new.safetensors", tmp_path / "net.py"]
+    for file in (files[0], files[2]):
+        file.write_bytes(b"old")
+    rename = Path.replace
+
+    def failing(self: Path, other: Path) -> Path:
+        if other == files[2]:
+            raise PermissionError(errno.EACCES, "no")
+        return rename(self, other)
+
+    def linkless(*_: object) -> None:
+        raise OSError(errno.EPERM, "no links")
+
+    if not links:
+        monkeypatch.setattr(atomic.os, "link", linkless)
+    monkeypatch.setattr(Path, "replace", failing)
+    with pytest.raises(RunError, match=r"net\.py: cannot write here"):
+        write_together(dict.fromkeys(files, b"new"))
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {
+        files[0].name: b"old",
+        files[2].name: b"old",
+    }
 
 
 def test_a_folder_replaces_a_folder_whole(tmp_path: Path) -> None:

@@ -365,6 +365,35 @@ def test_openvino_computes_in_what_was_asked_for(
     assert (0 < error < 1e-5) if precision == "fp32" else (1e-4 < error < 0.05)
 
 
+@pytest.mark.parametrize(("rounds", "heading"), [("2", "50 %"), ("10", "98 %")])
+def test_an_interval_is_headed_by_the_confidence_it_has(
+    rounds: str, heading: str, log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _command("--backends", "eager", "--rounds", rounds) == 0
+    (head,) = (line for line in capsys.readouterr().out.splitlines() if "images/s" in line)
+    assert heading in head
+
+
+def test_what_a_deployment_says_and_is_not_measured_is_told(
+    tmp_path: Path, log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "dep.rnet").write_text(
+        "rnet 1\n\n## A classifier.\nnetwork tiny {\n  input 1x8x8\n"
+        "  flatten -> fc: linear(2)\n}\n\n"
+        'deploy cpu {\n  network = tiny\n  target = "onnx"\n  batch = 4\n'
+        '  precision { layers = "int8"  keep = ["fc"] }\n}\n'
+    )
+    asked = ["bench", f"{tmp_path}/dep.rnet:cpu", "--backends", "eager", "--seconds", "0.01"]
+    asked += ["--rounds", "1"]
+    assert run([*asked, "--batch", "1"]) == 0
+    said = (
+        "though the deployment cpu says so: precision int8, keep fc, batch 4; measured is fp32 at"
+    )
+    assert f"{said} batch 1 (--precision, --batch)" in capsys.readouterr().err
+    assert run([*asked, "--batch", "4"]) == 0
+    assert "says so: precision int8, keep fc; measured" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("backend", "device"), [("tensorrt", "cpu"), ("onnxruntime", "cuda")])
 def test_without_a_gpu_the_remedy_is_told(
     capsys: pytest.CaptureFixture[str], backend: str, device: str

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -262,3 +264,20 @@ def test_weights_that_would_run_code_are_refused(
     assert run(["convert", str(tmp_path / "evil.pth"), "--to", str(spec)]) == 1
     assert "plain weights" in capsys.readouterr().err
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("name", ["small.pth", "small.safetensors"])
+def test_a_full_disk_is_said_plainly(
+    name: str,
+    spec: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    files_of_at_most: Callable[[int], AbstractContextManager[None]],
+) -> None:
+    write_weights(tmp_path / "given.safetensors", arrays(spec))
+    out = tmp_path / "out" / name
+    with files_of_at_most(512):
+        asked = ["convert", str(tmp_path / "given.safetensors"), "--to", str(spec)]
+        assert run([*asked, "-o", str(out)]) == 1
+    assert f"{name}: files may not become so large here; nothing was" in capsys.readouterr().err
+    assert not list(out.parent.iterdir())

@@ -6,19 +6,24 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import resnetc
 from resnetc.backends import parity
 from resnetc.backends.onnx import OnnxOptions, write_onnx
 from resnetc.backends.parity import check_parity, require_parity
 from resnetc.backends.random_weights import random_weights
-from resnetc.backends.weights import write_weights
+from resnetc.backends.weights import read_weights, write_weights
 from resnetc.cli.main import run
 from resnetc.diagnostics import CheckError
 
@@ -55,6 +60,7 @@ def test_all_backends_in_one_go(
         "resnet20.engine",
         "resnet20.engine.json",
         "resnet20.py",
+        "resnet20.safetensors",
     }
     lines = shown.out.splitlines()
     assert [line.split()[0] for line in lines] == [
@@ -107,6 +113,133 @@ def test_made_up_weights_are_told_where_they_matter(
     assert capsys.readouterr().err == "no --weights: random ones, seed 0\n"
     assert run(["export", "resnet20", "--to", "torch", "--out", str(tmp_path)]) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_weights_that_were_given_come_with_the_source(tmp_path: Path) -> None:
+    """In fp32 the source is the network itself, and takes them as torch's strict loading does."""
+    given = tmp_path / "given.safetensors"
+    net = resnetc.load("digits_resnet14")
+    write_weights(given, random_weights(net.graph, 3))
+    asked = ["export", "digits_resnet14", "--to", "torch", "--out", str(tmp_path)]
+    assert run([*asked, "--weights", "random"]) == 0
+    assert not (tmp_path / "digits_resnet14.safetensors").exists()
+    assert "safetensors" not in (tmp_path / "digits_resnet14.py").read_text()
+    assert run([*asked, "--weights", str(given)]) == 0
+    source = (tmp_path / "digits_resnet14.py").read_text()
+    namespace: dict[str, Any] = {"__name__": "written"}
+    exec(source, namespace)
+    said = 'load_state_dict(safetensors.torch.load_file("digits_resnet14.safetensors"))'
+    assert f"    module.{said}\n" in namespace["__doc__"]
+    module = namespace["digits_resnet14"]()
+    module.load_state_dict(load_file(tmp_path / "digits_resnet14.safetensors"))
+    np.testing.assert_array_equal(module.conv1.weight.detach(), read_weights(given)["conv1.weight"])
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_source_and_weights_are_written_together(
+    precision: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    files_of_at_most: Callable[[int], AbstractContextManager[None]],
+) -> None:
+    """Where the weights find no room, there is no source that has none."""
+    given = tmp_path / "given.safetensors"
+    write_weights(given, random_weights(resnetc.load("digits_resnet14").graph))
+    asked = ["export", "digits_resnet14", "--to", "torch", "--weights", str(given)]
+    asked += ["--precision", precision, "--out", str(tmp_path / "out")]
+    with files_of_at_most(64 << 10):
+        assert run(asked) == 1
+    assert "nothing was changed" in capsys.readouterr().err
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ("--to tensorrt --opset 13", "--opset would have no effect without --to onnx"),
+        ("--to tensorrt --no-fold --external", "--external, --no-fold would have no effect"),
+        ("--to torch --inline", "--inline would have no effect without --to onnx"),
+        ("--capability 8.9", "--capability would have no effect without --to tensorrt"),
+        ("--to onnx,torch --tf32", "--tf32 would have no effect without --to tensorrt"),
+        ("--library tensorrt_rtx", "--library would have no effect without --to tensorrt"),
+        ("--encoding tensorrt", "--encoding would have no effect without --precision int8"),
+        ("--precision fp8 --weight-bits 7", "--weight-bits would have no effect without"),
+        ("--calibrate min_max", "--calibrate would have no effect without --precision int8 or fp8"),
+        ("--precision fp16 --calibration-images 9", "--calibration-images would have no effect"),
+        ("--data digits", "--data would have no effect without --precision int8 or fp8, or"),
+        ("--kept fp16", "--kept would have no effect without --keep, or --precision int8 or fp8"),
+        ("--keep conv1", "--keep would have no effect where --precision and --kept are the same"),
+        ("--precision fp16 --keep conv1 --kept fp16", "--keep would have no effect where"),
+        ("--precision int8 --judge-images 9", "--judge-images would have no effect without"),
+        ("--fine-tune-lr 1", "--fine-tune-lr would have no effect without --fine-tune"),
+    ],
+)
+def test_a_flag_without_effect_is_refused(
+    flags: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["export", "resnet20", "--weights", "random", "--out", str(tmp_path / "out")]
+    assert run([*asked, *flags.split()]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        "--to tensorrt,onnx --opset 20 --no-fold --capability 8.9",
+        "--kept fp32 --fold",  # as it is anyway
+        "--keep conv1 --kept fp16",
+        "--precision fp16 --keep conv1",
+    ],
+)
+def test_a_flag_that_has_an_effect_is_not(flags: str, tmp_path: Path) -> None:
+    asked = ["export", "resnet20", "--weights", "random", "--out", str(tmp_path)]
+    assert run([*asked, *flags.split()]) == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "change", "said"),
+    [
+        ("conv1.weight", lambda a: a * np.float32("nan"), "conv1.weight holds NaN"),
+        ("fc.bias", lambda a: a + np.float32("inf"), "fc.bias holds infinity"),
+        ("bn1.running_var", lambda a: -1 - a, "bn1.running_var holds -2, and a variance is at"),
+        ("fc.weight", lambda a: a.astype(np.int64), "fc.weight is of int64, and floats are wanted"),
+    ],
+)
+def test_weights_that_compute_nothing_are_named(
+    path: str,
+    change: Callable[[np.ndarray], np.ndarray],
+    said: str,
+    tmp_path: Path,
+    net: resnetc.Network,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    held = dict(random_weights(net.graph))
+    held["bn1.running_var"] = np.ones_like(held["bn1.running_var"])
+    file = tmp_path / "given.safetensors"
+    write_weights(file, {**held, path: change(held[path])})
+    asked = ["export", "resnet20", "--weights", str(file), "--out", str(tmp_path / "out")]
+    assert run([*asked, "--to", "onnx,torch"]) == 1
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_of_pickled_code_is_refused_without_bad_advice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "given.pth"
+    torch.save({"conv1.weight": torch.zeros(1), "share": Fraction(1, 2)}, file)
+    assert run(["export", "resnet20", "--weights", str(file), "--out", str(tmp_path)]) == 1
+    said = capsys.readouterr().err
+    assert "it holds fractions.Fraction, which only code can make" in said
+    assert "torch.save(model.state_dict(), PATH)" in said
+    assert "weights_only" not in said
+
+
+def test_a_folder_is_no_onnx_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["verify", "resnet20", "--weights", "random", "--onnx", str(tmp_path)]
+    assert run(asked) == 2
+    assert f"{tmp_path}: this is a folder, and a file is wanted" in capsys.readouterr().err
 
 
 def test_settings_and_seed(tmp_path: Path) -> None:

@@ -32,7 +32,8 @@ def test_engines_are_built_and_not_measured_here(
 ) -> None:
     monkeypatch.setattr(library, "gpu_present", lambda: False)
     found = gpu.dry_run(["engines"])["engines"]
-    assert set(found) == {f"resnet20.{p}.engine" for p in ("fp32", "fp16", "bf16")}
+    assert set(found) == {f"resnet20.{p}.engine" for p in gpu.ENGINES}
+    assert {"fp32", "fp16", "bf16", "int8", "fp8"} == set(gpu.ENGINES)
     assert {each["figures"] for each in found.values()} == {gpu.NOT_HERE}
 
 
@@ -40,7 +41,7 @@ def test_what_is_built_comes_with_what_it_should_answer(
     gpu: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(library, "gpu_present", lambda: False)
-    monkeypatch.setattr(gpu, "PRECISIONS", ("fp16",))
+    monkeypatch.setattr(gpu, "ENGINES", ("fp16",))
     gpu.build("resnet20", tmp_path)
     example = np.load(tmp_path / "resnet20.npz")
     assert example["image"].shape == (8, 3, 32, 32)

@@ -94,6 +94,34 @@ def test_eight_bits_are_exported_and_say_so(
     assert len(list((tmp_path / "calibration").iterdir())) == 2
 
 
+@pytest.mark.parametrize("kept", ["fp16", "bf16"])
+@pytest.mark.parametrize("more", [(), ("--keep", "conv3"), ("--inputs",)], ids=str)
+def test_an_engine_of_eight_bits_beside_half_precision(
+    kept: str, more: tuple[str, ...], trained: Path, tmp_path: Path
+) -> None:
+    """The parser makes zero points of float32; they are not what a layer computes in."""
+    flags = ("--precision", "int8", "--kept", kept, "--to", "tensorrt")
+    few = ("--calibration-images", "40", *more, *([kept] if more == ("--inputs",) else []))
+    assert export(trained, tmp_path, *flags, *few) == 0
+    found = json.loads((tmp_path / "tiny.int8.engine.json").read_text())["precision"]["found"]
+    narrow = {kept, "+".join(sorted([kept, "int8"]))}
+    # In bf16 the layer that gives the logits stays in fp32.
+    assert set(found) == narrow | ({"fp32", "fp32+int8"} if kept == "bf16" else set())
+
+
+@pytest.mark.parametrize("kept", ["fp32", "fp16"])
+def test_an_engine_of_fp8_is_for_what_has_fp8(
+    kept: str, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ("--precision", "fp8", "--kept", kept, "--to", "tensorrt", "--calibration-images", "40")
+    assert export(trained, tmp_path, *flags) == 0
+    sidecar = json.loads((tmp_path / "tiny.fp8.engine.json").read_text())
+    assert sidecar["capabilities"] == ["8.9", "12.0"]
+    assert export(trained, tmp_path, *flags, "--capability", "8.6") == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "compute capability 8.6 has no fp8, which begins with 8.9: --capability 8.9" in said
+
+
 def test_the_torch_file_computes_what_the_onnx_file_does(trained: Path, tmp_path: Path) -> None:
     assert export(trained, tmp_path, "--precision", "int8", "--to", "onnx,torch") == 0
     namespace: dict[str, object] = {"__name__": "written"}
@@ -158,6 +186,37 @@ def test_layers_are_kept_for_a_stated_loss(
     assert ranked["narrow"] < ranked["wide"] <= ranked["kept"]
     (written,) = json.loads(shown.out)["written"]
     assert list(written["plan"]["wide"]) == sorted(ranked["keep"])
+
+
+def test_features_are_calibrated_and_held_against_images(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Calibration needs images and no classes; judging by labels does."""
+    flags = ("--precision", "int8", "--outputs", "block,conv3", "--calibration-images", "40")
+    assert export(trained, tmp_path, *flags, "--to", "onnx,tensorrt") == 0
+    verify = ["verify", f"{trained}/tiny.rnet:tiny", "--weights", str(trained / "run")]
+    verify += ["--outputs", "block,conv3", "--onnx", str(tmp_path / "tiny.int8.onnx")]
+    verify += ["--engine", str(tmp_path / "tiny.int8.engine"), "--data", "digits"]
+    capsys.readouterr()
+    assert run(verify) == 0
+    shown = capsys.readouterr().out
+    assert "weights.safetensors  graph     tiny," in shown  # the whole network's
+    assert "STALE" not in shown
+    assert "4 test images of digits" in shown
+    for judging in ("--explain-precision", "--max-loss=1", "--fine-tune=1"):
+        assert export(trained, tmp_path, "--precision", "int8", "--outputs", "conv3", judging) == 2
+        assert "tiny is no classifier" in capsys.readouterr().err
+
+
+def test_a_network_that_is_no_classifier_is_calibrated(tmp_path: Path) -> None:
+    spec = tmp_path / "dense.rnet"
+    spec.write_text(
+        "rnet 1\n\n## A mask.\nnetwork dense {\n  input 1x8x8\n"
+        "  conv1: conv(3x3, 8) -> norm -> act\n  conv2: conv(1x1, 2)\n}\n"
+    )
+    flags = ["--weights", "random", "--precision", "int8", "--data", "digits"]
+    assert run(["export", str(spec), *flags, "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "dense.int8.onnx").is_file()
 
 
 @pytest.mark.parametrize(

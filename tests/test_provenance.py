@@ -170,6 +170,44 @@ def test_an_engines_sidecar(
     assert set(found) == {"file", "graph", "weights", "precision", "version", "library"}
 
 
+@pytest.mark.parametrize(
+    ("asked", "counted"),
+    [("int8", {"fp32": 37, "fp32+int8": 48}), ("fp8", {"fp16": 37, "fp16+fp8": 48})],
+)
+def test_layers_that_read_more_than_eight_bits(
+    asked: str, counted: dict[str, int], tmp_path: Path, net: resnetc.Network, weights: Arrays
+) -> None:
+    found = {"asked": asked, "found": counted}
+    claims = check_engine(net.graph, weights, write_engine(tmp_path, net, weights, precision=found))
+    (claim,) = (each for each in claims if each.what == "precision")
+    assert claim.holds
+    shown = ", ".join(f"{count} {name}" for name, count in counted.items())
+    assert claim.told == f"{asked}; layers as read back: {shown}"
+    wide = {"asked": asked, "found": {"fp32": 85}}
+    claims = check_engine(net.graph, weights, write_engine(tmp_path, net, weights, precision=wide))
+    assert told(claims)["precision"] is False
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[]", "there is no precision.asked"),
+        ('{"precision": []}', "there is no precision.asked"),
+        ('{"precision": {"asked": "fp16", "found": {}}, "library": 3}', "no library.name"),
+        ("{", "not an engine's sidecar: "),
+    ],
+)
+def test_a_damaged_sidecar_says_what_is_missing(
+    text: str, said: str, tmp_path: Path, net: resnetc.Network, weights: Arrays
+) -> None:
+    engine = write_engine(tmp_path, net, weights)
+    (tmp_path / "net.engine.json").write_text(text)
+    with pytest.raises(RunError, match="not an engine's sidecar") as raised:
+        check_engine(net.graph, weights, engine)
+    assert said in str(raised.value)
+    assert "indices" not in str(raised.value)
+
+
 def test_sidecars_that_are_none(tmp_path: Path, net: resnetc.Network, weights: Arrays) -> None:
     engine = write_engine(tmp_path, net, weights)
     sidecar = tmp_path / "net.engine.json"

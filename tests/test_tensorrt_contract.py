@@ -47,14 +47,14 @@ USED = {
     "Runtime": "deserialize_cuda_engine",
     "ICudaEngine": "create_engine_inspector create_execution_context create_serialization_config "
     "serialize_with_config num_io_tensors get_tensor_name get_tensor_mode get_tensor_shape "
-    "get_tensor_profile_shape",
+    "get_tensor_profile_shape get_tensor_dtype",
     "IExecutionContext": "set_tensor_address set_input_shape get_tensor_shape execute_async_v3 "
     "profiler",
     "ISerializationConfig": "set_flag clear_flag",
     "EngineInspector": "get_engine_information",
     "ILogger": "log ERROR INTERNAL_ERROR WARNING",
     "DataType": "FLOAT HALF BF16 INT32 INT64 BOOL UINT8",
-    "LayerType": " ".join(precision._NO_ARITHMETIC),
+    "LayerType": " ".join([*precision._NO_ARITHMETIC, *precision._NUMBERS]),
     "BuilderFlag": "TF32 VERSION_COMPATIBLE STRIP_PLAN REFIT",
     "HardwareCompatibilityLevel": " ".join(settings.HARDWARE.values()),
     "MemoryPoolType": "WORKSPACE",

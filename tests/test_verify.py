@@ -11,16 +11,20 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from verified import SMALL, change_array, net, scale_first_filters, weights
 
 import resnetc
 from resnetc.backends.onnx import OnnxOptions, write_onnx
-from resnetc.backends.parity import Parting, check_parity, parting
+from resnetc.backends.parity import Parting, bfloat16, check_parity, onnx_runtime, parting
 from resnetc.backends.random_weights import random_weights
 from resnetc.backends.weights import Arrays
 from resnetc.cli.main import run
 from resnetc.diagnostics import RunError
 from resnetc.ir import Node
+from resnetc.passes import Plan, find_encoding
+from resnetc.quantization import Images, calibrate
+from resnetc.sections import MinMax
 
 __all__ = ["net", "weights"]
 
@@ -229,6 +233,118 @@ def test_openvino_in_other_precisions(
     assert agreement.backend == f"openvino {precision}"
     assert agreement.passed
     assert agreement.max_rel > 1e-6
+
+
+@pytest.mark.parametrize(
+    ("layers", "inputs", "tolerance"),
+    [
+        ("fp32", "fp16", 1e-2),
+        ("fp32", "bf16", 8e-2),
+        ("fp16", "bf16", 8e-2),
+        ("fp16", "fp32", 1e-2),
+    ],
+)
+def test_inputs_are_given_as_the_file_takes_them(
+    layers: str,
+    inputs: str,
+    tolerance: float,
+    tmp_path: Path,
+    net: resnetc.Network,
+    weights: Arrays,
+) -> None:
+    """And rounded inputs are allowed for, like rounded layers."""
+    file = tmp_path / "net.onnx"
+    write_onnx(net.graph, file, weights, options=OnnxOptions(plan=Plan(layers, inputs=inputs)))
+    for each in check_parity(net.graph, weights, onnx_file=file, backends=["onnxruntime"]):
+        assert each.tolerance == tolerance
+        assert 1e-5 < each.max_rel < tolerance
+    for each in check_parity(net.graph, weights, onnx_file=file, backends=["openvino"]):
+        assert each.tolerance == tolerance
+        assert 1e-5 < each.max_rel < tolerance
+
+
+def test_bits_of_bfloat16_are_torchs() -> None:
+    drawn = np.random.default_rng(0).standard_normal(1000).astype(np.float32)
+    ties = np.array([1.00390625, 1.01171875, -0.0, 3.0], np.float32)  # between two, to the even one
+    numbers = np.concatenate([drawn, ties])
+    expected = torch.from_numpy(numbers).bfloat16()
+    np.testing.assert_array_equal(bfloat16.to_bits(numbers), expected.view(torch.uint16).numpy())
+    np.testing.assert_array_equal(
+        bfloat16.from_bits(bfloat16.to_bits(numbers)), expected.float().numpy()
+    )
+
+
+def test_a_runtime_that_cannot_run_a_file_ends_nothing_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The gravest error is the exit code; the others are told."""
+    for precision in ("bf16", "fp32"):
+        asked = ["--weights", "random", "--precision", precision, "--out", str(tmp_path)]
+        assert run(["export", SMALL, *asked]) == 0
+    narrow, wide = tmp_path / f"{SMALL}.bf16.onnx", tmp_path / f"{SMALL}.onnx"
+    verify = ["verify", SMALL, "--weights", "random", "--backends", "onnxruntime,openvino"]
+    verify += ["--onnx", str(narrow), "--onnx", str(wide)]
+    capsys.readouterr()
+    assert run(verify) == 1
+    shown = capsys.readouterr()
+    assert [line.split()[:2] for line in shown.out.splitlines() if " cosine " in line] == [
+        ["openvino", "bf16"],
+        ["onnxruntime", "fp32"],
+        ["openvino", "fp32"],
+    ]
+    assert shown.err.count("error: ") == 1
+    assert "computes in bf16, and onnxruntime's CPU provider has no bf16" in shown.err
+    change_array(wide, "layer2.1.conv2.weight", scale_first_filters)
+    assert run(verify) == 5
+    shown = capsys.readouterr()
+    assert "has no bf16 convolution" in shown.err
+    assert "error: onnxruntime fp32 differs by" in shown.err
+    assert run([*verify, "--json"]) == 5
+    document = json.loads(capsys.readouterr().out)
+    assert len(document["agreements"]) == 3
+    assert len(document["refused"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("layers", "bits", "saturates", "note"),
+    [
+        ("fp8", 8, False, "takes float8 for an integer and drops ReLUs"),
+        ("int8", 8, True, "to run it here, export it with --weight-bits 7"),
+        ("int8", 7, True, None),
+        ("int8", 8, False, None),
+    ],
+)
+def test_eight_bits_are_run_as_they_are_meant(
+    layers: str,
+    bits: int,
+    saturates: bool,
+    note: str | None,
+    tmp_path: Path,
+    net: resnetc.Network,
+    weights: Arrays,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(onnx_runtime, "sums_saturate", lambda: saturates)
+    encoding = find_encoding(layers, "ort", bits)
+    rng = np.random.default_rng(0)
+    images = rng.standard_normal((16, 3, 32, 32), np.float32)
+    drawn = Images(lambda batch: iter([images]), len(images), "drawn")
+    found = calibrate(net.graph, weights, encoding, drawn, MinMax())
+    plan = Plan(layers, encoding=encoding, ranges=found.ranges)
+    file = tmp_path / "net.onnx"
+    write_onnx(net.graph, file, weights, options=OnnxOptions(plan=plan))
+    asked = {"onnx_file": file, "backends": ["onnxruntime"], "images": images}
+    (agreement,) = check_parity(net.graph, weights, **asked)
+    assert agreement.note is None if note is None else note in str(agreement.note)
+    if note is not None:
+        assert agreement.passed
+        assert agreement.to_json()["note"] == agreement.note
+
+
+def test_a_tolerance_is_printed_as_it_is_applied(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["verify", SMALL, "--weights", "random", "--backends", "eager", "--batch", "1"]
+    assert run([*asked, "--tolerance", "0.15"]) == 0
+    assert "agrees (tolerance 0.15 rel)" in capsys.readouterr().out
 
 
 def test_openvino_that_is_not_installed(

@@ -34,6 +34,7 @@ BACKENDS: Mapping[str, str] = {
 class ExportRequest:
     """A network to be exported, and what was chosen; a backend reads what concerns it.
 
+    `weights_given` says that somebody brought the weights; others are made up from a seed.
     `batch`: None for dynamic, a fixed one, or (min, opt, max). `plans` say more of the precision
     than its name does, by the encoding that a target wants;
     `encoding` is that of whoever runs the ONNX file. `engine` is for TensorRT's builder, and
@@ -44,6 +45,7 @@ class ExportRequest:
     graph: Graph
     weights: Arrays
     out: Path
+    weights_given: bool = False
     precision: str = "fp32"
     plans: Mapping[str, Plan] = field(default_factory=dict)
     encoding: str = "ort"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -255,5 +256,8 @@ def write_converted(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         raise UsageError(f"{path}: weights are written to .safetensors, .pth or .pt")
     import torch
 
+    # Not straight into the file: torch makes an error of its own of what the disk says.
+    made = io.BytesIO()
+    torch.save({name: torch.from_numpy(array.copy()) for name, array in arrays.items()}, made)
     with replacing(path) as file:
-        torch.save({name: torch.from_numpy(array.copy()) for name, array in arrays.items()}, file)
+        file.write(made.getbuffer())

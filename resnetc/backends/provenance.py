@@ -87,7 +87,7 @@ def check_onnx(
     said = facts.said
     return [
         *_common(file.name, graph, weights, said, spec_hash),
-        _precision(file.name, said.get("precision"), facts.precisions),
+        _precision(file.name, said.get("precision"), facts.precisions, "layers by their weights"),
         _version(file.name, "resnetc", said.get("version"), __version__),
     ]
 
@@ -99,27 +99,75 @@ def check_engine(
 
     Raises UsageError where a file is missing, RunError for a sidecar that cannot be read.
     """
-    sidecar = file.with_name(f"{file.name}.json")
-    for each in (file, sidecar):
-        if not each.is_file():
-            raise UsageError(f"{each}: there is no such file")
-    try:
-        said = json.loads(sidecar.read_text(encoding="utf-8"))
-        precision, library = said["precision"], said["library"]
-        asked, found = precision["asked"], precision["found"]
-        name, version, digest = library["name"], library["version"], said["engine_sha256"]
-    except (ValueError, LookupError, TypeError) as error:
-        raise RunError(f"{sidecar}: not an engine's sidecar: {error}") from error
+    facts = engine_facts(file)
+    said = facts.said
     with file.open("rb") as opened:
-        same = hashlib.file_digest(opened, "sha256").hexdigest() == digest
-    told = "the file the sidecar speaks of" if same else f"not the file {sidecar.name} speaks of"
+        same = hashlib.file_digest(opened, "sha256").hexdigest() == said["engine_sha256"]
+    told = "the file the sidecar speaks of" if same else f"not the file {file.name}.json speaks of"
     return [
         Claim(file.name, "file", same, told),
         *_common(file.name, graph, weights, said, spec_hash),
-        _precision(file.name, asked, found),
+        _precision(file.name, facts.asked, facts.found, "layers as read back"),
         _version(file.name, "resnetc", said.get("resnetc"), __version__),
-        _library(file.name, name, version),
+        _library(file.name, facts.library, facts.version),
     ]
+
+
+@dataclass(frozen=True)
+class EngineFacts:
+    """What an engine's sidecar says: all of it, the precision that was asked for, layers counted by
+    what they have, and the library that built it."""
+
+    said: Mapping[str, Any]
+    asked: str
+    found: Mapping[str, int]
+    library: str
+    version: str
+
+
+def engine_facts(file: Path) -> EngineFacts:
+    """Read the sidecar of an engine.
+
+    Raises UsageError where a file is missing, RunError for a sidecar that cannot be read.
+    """
+    sidecar = file.with_name(f"{file.name}.json")
+    for each in (file, sidecar):
+        _require_file(each)
+    try:
+        said = json.loads(sidecar.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{sidecar}: not an engine's sidecar: {error}") from error
+    asked, found, library, version, _ = (_told(sidecar, said, *path) for path in _SIDECAR)
+    if not isinstance(found, dict) or not all(isinstance(n, int) for n in found.values()):
+        raise RunError(f"{sidecar}: not an engine's sidecar: it counts no layers by precision")
+    return EngineFacts(said, str(asked), found, str(library), str(version))
+
+
+_SIDECAR = (
+    ("precision", "asked"),
+    ("precision", "found"),
+    ("library", "name"),
+    ("library", "version"),
+    ("engine_sha256",),
+)
+"""Where in a sidecar what must be there stands."""
+
+
+def _told(sidecar: Path, said: Any, *path: str) -> Any:
+    """What a sidecar says under some keys. Raises RunError where it does not."""
+    for key in path:
+        if not isinstance(said, dict) or key not in said:
+            raise RunError(f"{sidecar}: not an engine's sidecar: there is no {'.'.join(path)}")
+        said = said[key]
+    return said
+
+
+def _require_file(path: Path) -> None:
+    """Raise UsageError for what is no file, and say which of both: a folder, or nothing."""
+    if path.is_dir():
+        raise UsageError(f"{path}: this is a folder, and a file is wanted")
+    if not path.is_file():
+        raise UsageError(f"{path}: there is no such file")
 
 
 def check_weights(graph: Graph, file: Path) -> list[Claim]:
@@ -194,13 +242,15 @@ def _weights(artefact: str, written: str | None, here: str) -> Claim:
     )
 
 
-def _precision(artefact: str, said: str | None, found: Mapping[str, int]) -> Claim:
-    """The precision that was asked for must be there; of fp32 all must be."""
+def _precision(artefact: str, said: str | None, found: Mapping[str, int], counting: str) -> Claim:
+    """The precision that was asked for must be there, beside others in a layer too: a layer of
+    eight bits reads numbers that are wider. Of fp32 all must be."""
     counted = ", ".join(f"{count} {name}" for name, count in sorted(found.items())) or "no layers"
     if said is None:
         return Claim(artefact, "precision", None, counted)
-    holds = said in found and (said != "fp32" or set(found) == {"fp32"})
-    told = f"{said}; layers by their weights: {counted}"
+    present = {word for name in found for word in name.split("+")}
+    holds = said in present and (said != "fp32" or present == {"fp32"})
+    told = f"{said}; {counting}: {counted}"
     return Claim(artefact, "precision", holds, told if holds else f"it says {told}")
 
 
@@ -238,8 +288,7 @@ def onnx_facts(file: Path) -> OnnxFacts:
     """
     import onnx
 
-    if not file.is_file():
-        raise UsageError(f"{file}: there is no such file")
+    _require_file(file)
     try:
         model = onnx.load(file, load_external_data=False)
     except OSError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -159,7 +160,13 @@ def read_weights(path: Path) -> Arrays:
 def write_weights(
     path: Path, weights: Mapping[str, Any], facts: Mapping[str, str] | None = None
 ) -> None:
-    """Write weights as a .safetensors file, whole or not at all.
+    """Write weights as a .safetensors file, whole or not at all."""
+    with replacing(path) as file:
+        file.write(weights_bytes(weights, facts))
+
+
+def weights_bytes(weights: Mapping[str, Any], facts: Mapping[str, str] | None = None) -> bytes:
+    """The bytes of a .safetensors file.
 
     `facts`, such as the graph's hash, go into its metadata: as one value, for the library writes
     several in an order that changes from run to run.
@@ -167,8 +174,7 @@ def write_weights(
     from safetensors.numpy import save
 
     arrays = {name: array.copy(order="C") for name, array in as_arrays(weights).items()}
-    with replacing(path) as file:
-        file.write(save(arrays, {METADATA: json.dumps(dict(facts))} if facts else None))
+    return bytes(save(arrays, {METADATA: json.dumps(dict(facts))} if facts else None))
 
 
 def _read_folder(folder: Path) -> Arrays:
@@ -197,13 +203,49 @@ def _read_torch(path: Path) -> Arrays:
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # its readers of three formats fail in many ways
-        raise RunError(f"{path}: torch cannot read this as plain weights: {error}") from error
+        raise RunError(f"{path}: torch cannot read this as plain weights: {_why(error)}") from error
     for key in ("state_dict", "model"):
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
             found = found[key]
     if not isinstance(found, Mapping) or not all(hasattr(v, "shape") for v in found.values()):
         raise RunError(f"{path}: this holds no state_dict")
     return _Tensors(found)
+
+
+def _why(error: Exception) -> str:
+    """What torch says, without its advice to run what is in the file."""
+    said = str(error)
+    if found := _GLOBAL.search(said):
+        return (
+            f"it holds {found[1]}, which only code can make, and no file's code is run; write the "
+            "arrays alone, with torch.save(model.state_dict(), PATH)"
+        )
+    if "weights_only" in said:
+        return (
+            "it holds more than arrays; write them alone, with torch.save(model.state_dict(), PATH)"
+        )
+    return said.strip().partition("\n")[0]
+
+
+_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
+
+
+def require_numbers(graph: Graph, weights: Mapping[str, np.ndarray]) -> None:
+    """Raise RunError that names the first array with which nothing can be computed: one that is of
+    integers, that holds what is no finite number, or a variance below zero."""
+    import numpy as np
+
+    for path, parameter in graph.parameters.items():
+        if parameter.role is Role.COUNTER:
+            continue
+        array = weights[path]
+        if array.dtype.kind != "f":
+            raise RunError(f"{path} is of {array.dtype}, and floats are wanted")
+        if not np.isfinite(array.sum(dtype=np.float64)) and not np.isfinite(array).all():
+            what = "NaN" if np.isnan(array).any() else "infinity"
+            raise RunError(f"{path} holds {what}: with these weights there is nothing to compute")
+        if parameter.role is Role.VARIANCE and array.size and array.min() < 0:
+            raise RunError(f"{path} holds {array.min():.3g}, and a variance is at least 0")
 
 
 def fit_weights(graph: Graph, weights: Mapping[str, Any]) -> Arrays:

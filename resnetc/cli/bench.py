@@ -10,12 +10,14 @@ import click
 
 from resnetc.atomic import write_text
 from resnetc.cli.arguments import RANDOM, load_trained, running_options
+from resnetc.cli.deployment import not_measured
 from resnetc.diagnostics import UsageError
+from resnetc.driver import Network
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from resnetc.bench import Report
+    from resnetc.bench import Report, Request
     from resnetc.bench.report import Measurement
 
 
@@ -90,6 +92,7 @@ def bench(
         layout=layout,
         tf32=tf32,
     )
+    _say_what_is_not_measured(net, request)
     report = run_bench(request, say=lambda line: click.echo(line, err=True))
     document = json.dumps(report.to_json(), indent=2)
     if out is not None:
@@ -100,6 +103,21 @@ def bench(
         _print(report)
     if (problem := report.problem()) is not None:
         raise problem
+
+
+def _say_what_is_not_measured(net: Network, request: Request) -> None:
+    """A deployment says how a network is exported; its network is measured as the flags say."""
+    if net.deploy is None:
+        return
+    measured = {"precision": request.precisions, "batch": request.batches}
+    if left := not_measured(net.deploy, measured):
+        name = net.reference.rpartition(":")[2]
+        said = f"{', '.join(request.precisions)} at batch {', '.join(map(str, request.batches))}"
+        click.echo(
+            f"not measured, though the deployment {name} says so: {', '.join(left)}; measured is "
+            f"{said} (--precision, --batch)",
+            err=True,
+        )
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -149,7 +167,8 @@ def _table(group: list[Measurement]) -> Table:
     )
     table.add_column("")
     table.add_column("backend")
-    for heading in ("images/s", "95 %", "p50 ms", "p90", "p99", "x eager", "error", "ready s"):
+    confidence = f"{group[0].images_per_second.confidence:.0%}".replace("%", " %")
+    for heading in ("images/s", confidence, "p50 ms", "p90", "p99", "x eager", "error", "ready s"):
         table.add_column(heading, justify="right", no_wrap=True)
     eager = find(group, "eager")
     for place, measured in zip(ranks(group), group, strict=True):

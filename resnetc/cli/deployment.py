@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,14 +58,32 @@ def apply_deployment(
     chosen.pop("outputs", None)  # the network has been cut already
     if "targets" in given:
         chosen = {k: v for k, v in chosen.items() if _serves(k, targets, net.deploy)}
-    usual = _asked(Deploy(NetworkName(""), target=net.deploy.target))
-    shown = {k: v for k, v in chosen.items() if k == "targets" or usual.get(k) != v}
+    unusual = _unusual(net.deploy)
+    shown = {k: v for k, v in chosen.items() if k == "targets" or k in unusual}
     if net.deploy.outputs and "outputs" not in given:
         shown["outputs"] = net.deploy.outputs
     taken = tuple((flags[name], _written(value)) for name, value in shown.items())
     targets = chosen.pop("targets", targets)
     name = net.reference.rpartition(":")[2]
     return Settled(targets, {**options, **chosen}, name, taken, overruled)
+
+
+def not_measured(deploy: Deploy, measured: Mapping[str, Collection[Any]]) -> list[str]:
+    """What a deployment says beside its outputs and a measurement does not have, in words.
+
+    `measured` are the values that it has, by the names of `export`'s options.
+    """
+    return [
+        f"{name} {_written(value)}".rstrip()
+        for name, value in _unusual(deploy).items()
+        if name != "outputs" and value not in measured.get(name, ())
+    ]
+
+
+def _unusual(deploy: Deploy) -> dict[str, Any]:
+    """What a deployment says that one for the same target does not have anyway."""
+    usual = _asked(Deploy(NetworkName(""), target=deploy.target))
+    return {name: value for name, value in _asked(deploy).items() if usual.get(name) != value}
 
 
 def _is_given(ctx: click.Context, name: str) -> bool:

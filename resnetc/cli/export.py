@@ -18,6 +18,7 @@ from resnetc.cli.arguments import (
 )
 from resnetc.cli.deployment import apply_deployment
 from resnetc.cli.engine import engine_options, take_engine
+from resnetc.cli.idle import refuse_idle
 from resnetc.cli.precision import precision_options, prepare, take_request
 from resnetc.diagnostics import ResnetcError
 from resnetc.driver import Network
@@ -54,13 +55,15 @@ def _batch(ctx: click.Context, param: click.Parameter, text: str | None) -> Batc
 def load_weights(net: Network, weights: str | None, seed: int, *, say: bool = True) -> Arrays:
     """The weights a verb was asked for, fitted to the network. Says so when they are made up."""
     from resnetc.backends.random_weights import random_weights
-    from resnetc.backends.weights import fit_weights, read_weights
+    from resnetc.backends.weights import fit_weights, read_weights, require_numbers
 
     if weights is None and say:
         click.echo(f"no --weights: random ones, seed {seed}", err=True)
     if weights in (None, RANDOM):
         return random_weights(net.graph, seed)
-    return fit_weights(net.graph, read_weights(Path(str(weights))))
+    held = fit_weights(net.graph, read_weights(Path(str(weights))))
+    require_numbers(net.graph, held)
+    return held
 
 
 # --------------------------------------------------------------------------------------- export
@@ -138,6 +141,7 @@ def export(
     options = settled.options
     chosen = list(dict.fromkeys(target.strip() for target in settled.targets.split(",")))
     require_known(chosen)
+    refuse_idle(ctx, options, chosen)
     provenance = {
         "reference": net.reference,
         "settings": json.dumps(net.settings),
@@ -158,6 +162,7 @@ def export(
         net.graph,
         prepared.weights,
         **options,
+        weights_given=weights not in (None, RANDOM),
         precision=precision.layers,
         plans=prepared.plans,
         encoding=precision.encoding,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import click
 
 from resnetc.cli.arguments import RANDOM, load_trained, running_options
 from resnetc.cli.export import load_weights
-from resnetc.diagnostics import CheckError, ResnetcError
+from resnetc.diagnostics import CheckError, MissingError, ResnetcError, RunError, UsageError
 from resnetc.driver import Network
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     multiple=True,
     metavar="FILE",
-    help="A TensorRT engine whose sidecar is to be checked, any number of times.",
+    help="A TensorRT engine whose sidecar is to be checked, and that is run where an NVIDIA GPU "
+    "is; any number of times.",
 )
 @click.option("--batch", type=click.IntRange(1), default=4, show_default=True, help="Samples.")
 @click.option(
@@ -81,18 +83,24 @@ def verify(
     images = None if data is None else _images(net, weights, data, batch)
     shown = _inputs(batch, seed, data, images)
     chosen = DEFAULT if backends is None else backends
-    agreements, refused = _compare(net, held, onnx_files, chosen, images, batch, seed, tolerance)
+    agreements, refusals = _compare(
+        net, held, onnx_files, engines, chosen, images, batch, seed, tolerance
+    )
     if as_json:
         told = _document(net, shown, claims, agreements)
+        told["refused"] = [str(error) for error in refusals]
         click.echo(json.dumps(told, indent=2))
     else:
         click.echo(f"{net.name}: {shown['said']}; reference: torch in float64")
         for each in agreements:
             click.echo(_row(each))
-    if refused is not None:
-        raise refused
+        for note in dict.fromkeys(
+            f"{each.backend}: {each.note}" for each in agreements if each.note
+        ):
+            click.echo(f"  {note}")
     if problems := [*staleness(claims), *differences(agreements)]:
-        raise CheckError("\n".join(problems))
+        refusals.append(CheckError("\n".join(problems)))
+    _raise_gravest(refusals)
 
 
 def _claims(
@@ -103,15 +111,25 @@ def _claims(
     engines: tuple[Path, ...],
 ) -> Iterator[Claim]:
     """What all artefacts say of themselves, the weights' file included."""
-    from resnetc.backends.provenance import check_engine, check_onnx, check_weights, text_hash
+    from resnetc.backends.provenance import (
+        Claim,
+        check_engine,
+        check_onnx,
+        check_weights,
+        text_hash,
+    )
+    from resnetc.backends.tensorrt.library import gpu_present
 
     spec = text_hash(net.source_text)
     if weights not in (None, RANDOM):
-        yield from check_weights(net.graph, _weights_file(Path(str(weights))))
+        # Weights are of the network as a whole, whatever outputs are asked for.
+        yield from check_weights(net.whole.graph, _weights_file(Path(str(weights))))
     for file in onnx_files:
         yield from check_onnx(net.graph, held, file, spec)
     for engine in engines:
         yield from check_engine(net.graph, held, engine, spec)
+        if not gpu_present():
+            yield Claim(engine.name, "run", None, "not run: there is no NVIDIA GPU here")
 
 
 def _weights_file(path: Path) -> Path:
@@ -127,7 +145,7 @@ def _images(net: Network, weights: str | None, data: str, count: int) -> np.ndar
     from resnetc.train.samples import judging_images
 
     folder = None if weights in (None, RANDOM) else Path(str(weights))
-    seen = judging_images(net, folder, data, count)
+    seen = judging_images(net, folder, data, count, judges=False)
     return np.concatenate([images for images, _ in seen.batches(count)])
 
 
@@ -142,37 +160,59 @@ def _compare(
     net: Network,
     held: Arrays,
     files: tuple[Path, ...],
+    engines: tuple[Path, ...],
     backends: tuple[str, ...],
     images: np.ndarray | None,
     batch: int,
     seed: int,
     tolerance: float | None,
-) -> tuple[list[Agreement], ResnetcError | None]:
-    """Agreements for every file, and the first refusal: one file that cannot be compared does not
-    keep the others from being."""
-    from resnetc.backends.parity import check_parity
+) -> tuple[list[Agreement], list[ResnetcError]]:
+    """Agreements for every file, and what was refused: a file that cannot be compared, or not in
+    one runtime, does not keep others from being."""
+    from resnetc.backends.parity import compare_runtimes
+    from resnetc.backends.tensorrt.library import gpu_present
 
     found: list[Agreement] = []
-    refused: ResnetcError | None = None
+    refused: list[ResnetcError] = []
     torch_once = backends
+    compare = partial(
+        compare_runtimes,
+        net.graph,
+        held,
+        images=images,
+        batch=batch,
+        seed=seed,
+        tolerance=tolerance,
+    )
+    if engines and gpu_present():
+        agreements, refusals = compare(backends=(), engines=engines)
+        found += agreements
+        refused += refusals
     for file in files or (None,):
         try:
-            found += check_parity(
-                net.graph,
-                held,
-                onnx_file=file,
-                backends=torch_once,
-                images=images,
-                batch=batch,
-                seed=seed,
-                tolerance=tolerance,
-            )
+            agreements, refusals = compare(onnx_file=file, backends=torch_once)
         except ResnetcError as error:
-            refused = refused or error
+            refused.append(error)
         else:
+            found += agreements
+            refused += refusals
             # What reads no file has been told of, and gives the same beside another.
             torch_once = tuple(name for name in backends if name not in ("eager", "compile"))
     return found, refused
+
+
+_GRAVITY = (UsageError, CheckError, RunError, MissingError)
+"""Kinds of errors, the gravest first: what makes no sense, what is wrong, what cannot be told."""
+
+
+def _raise_gravest(errors: list[ResnetcError]) -> None:
+    """Raise the gravest error, if there is one, once the others have been told."""
+    several = list({str(error): error for error in errors}.values())
+    several.sort(key=lambda error: [isinstance(error, kind) for kind in _GRAVITY], reverse=True)
+    for error in several[1:]:
+        click.echo(f"error: {error}", err=True)
+    if several:
+        raise several[0]
 
 
 def _document(
@@ -191,5 +231,5 @@ def _row(each: Agreement) -> str:
     top1 = "" if each.top1 is None else f"  top-1 {each.top1:.0%}"
     return (
         f"  {each.backend:<18} {each.output:<8} max abs {each.max_abs:.2e}  rel {each.max_rel:.2e}"
-        f"  cosine {each.cosine:.9f}{top1}  {verdict} (tolerance {each.tolerance:.0e} rel)"
+        f"  cosine {each.cosine:.9f}{top1}  {verdict} (tolerance {each.tolerance:.2g} rel)"
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from resnetc.backends.onnx import OnnxOptions, lowered_bytes
+from resnetc.backends.onnx.kernels import why_unoptimized
 from resnetc.diagnostics import MissingError, RunError
 from resnetc.ir import Graph
 from resnetc.passes import Plan, lower_for_inference
@@ -86,12 +87,9 @@ def logits(
 
 
 def _computes_otherwise(plan: Plan) -> bool:
-    """Whether onnxruntime's optimizer would make something else of eight bits: it takes float8 for
-    an integer and drops ReLUs, and has kernels whose sums saturate where a GPU's do not."""
-    if plan.layers == "fp8":
-        return True
-    encoding = plan.encoding if plan.layers == "int8" else None
-    return encoding is not None and encoding.weight_bits == 8 and sums_saturate()
+    """Whether onnxruntime's optimizer would make something else of eight bits here."""
+    bits = 8 if plan.encoding is None else plan.encoding.weight_bits
+    return why_unoptimized(plan.layers, bits, saturates=sums_saturate()) is not None
 
 
 def labels(images: Labelled) -> np.ndarray:

@@ -171,16 +171,24 @@ class Sight:
         return view(images, input_shape(self.net), self.transforms, self.statistics)
 
 
-def open_sight(net: Network, weights: Path | None, options: EvaluateOptions | None = None) -> Sight:
+def open_sight(
+    net: Network,
+    weights: Path | None,
+    options: EvaluateOptions | None = None,
+    *,
+    judges: bool = True,
+) -> Sight:
     """The set to judge weights by, or to calibrate on, and how its images are to be seen.
 
     Weights of a run see images as the run's recipe says, with the run's mean; others as the
-    network's recipe says, with the training set's. Raises as :func:`evaluate` does.
+    network's recipe says, with the training set's. Where nothing `judges` the answers by the set's
+    labels, any network of one input can be fed, and none is bound to the set's classes. Raises as
+    :func:`evaluate` does.
     """
     options = options or EvaluateOptions()
     run = None if weights is None else run_of(weights)
     lock = (run.read_lock() if run else None) or {}
-    data, bound, transforms, augment = _request(net, options, lock)
+    data, bound, transforms, augment = _request(net, options, lock, judges=judges)
     same_data = data.name == lock.get("data_set", {}).get("name")
     kept = run.read_statistics() if run and same_data else None
     workers = Workers(options.workers)
@@ -189,20 +197,21 @@ def open_sight(net: Network, weights: Path | None, options: EvaluateOptions | No
 
 
 def _request(
-    net: Network, options: EvaluateOptions, lock: Mapping[str, Any]
+    net: Network, options: EvaluateOptions, lock: Mapping[str, Any], *, judges: bool
 ) -> tuple[ImageData, Network, Sequence[Transform], Sequence[Transform]]:
     """The data, the network bound to it, and how its images are to be seen: judging, training."""
     recipe, _ = choose_recipe(net, options.recipe, min(input_shape(net)[1:]), None)
     own = recipe.data.name if recipe.data else DEFAULT_DATA
     reference = options.data or lock.get("data_set", {}).get("reference") or own
-    data = open_data(reference, Wanted(input_shape(net), classes_of(net)))
+    data = open_data(reference, Wanted(input_shape(net), classes_of(net) if judges else 1))
+    bound = bind_classes(net, data) if judges else net
     if options.recipe is None and lock:
         judging, training = (recorded_transforms(lock, key) for key in ("evaluate", "augment"))
-        return data, bind_classes(net, data), judging, training
+        return data, bound, judging, training
     recipe, _ = choose_recipe(
         net, options.recipe, min(input_shape(net)[1:]), split_reference(reference)[0]
     )
-    return data, bind_classes(net, data), recipe.evaluate, recipe.augment
+    return data, bound, recipe.evaluate, recipe.augment
 
 
 def recorded_transforms(lock: Mapping[str, Any], key: str = "evaluate") -> tuple[Transform, ...]:

@@ -27,11 +27,12 @@ _CALIBRATION = -3
 def calibration_images(net: Network, weights: Path | None, data: str | None, count: int) -> Images:
     """Training images to calibrate on, seen as in an evaluation: at most `count`, always the same.
 
-    `data` is NAME or NAME:PATH; without it the set is the run's that the weights are from, else
-    the recipe's. Raises MissingError without the data, UsageError where network and set do not fit.
+    The network need be no classifier: nobody asks it for classes. `data` is NAME or NAME:PATH;
+    without it the set is the run's that the weights are from, else the recipe's. Raises
+    MissingError without the data, UsageError where network and set do not fit.
     """
     with said_plainly():
-        sight = open_sight(net, weights, EvaluateOptions(data=data))
+        sight = open_sight(net, weights, EvaluateOptions(data=data), judges=False)
     train = sight.data.train
     chosen = permutation(len(train), seed=0, epoch=0, slot=_CALIBRATION)[:count]
     seen = sight.view(train)
@@ -43,11 +44,20 @@ def calibration_images(net: Network, weights: Path | None, data: str | None, cou
 
 
 def judging_images(
-    net: Network, weights: Path | None, data: str | None, count: int | None = None
+    net: Network,
+    weights: Path | None,
+    data: str | None,
+    count: int | None = None,
+    *,
+    judges: bool = True,
 ) -> Labelled:
-    """Test images with their labels, the first `count` of them in a fixed shuffled order."""
+    """Test images with their labels, the first `count` of them in a fixed shuffled order.
+
+    Raises UsageError for a network that is no classifier of the set's classes, unless nothing
+    `judges` it by the labels.
+    """
     with said_plainly():
-        sight = open_sight(net, weights, EvaluateOptions(data=data))
+        sight = open_sight(net, weights, EvaluateOptions(data=data), judges=judges)
     test = sight.data.test
     chosen = permutation(len(test), seed=0, epoch=0, slot=_CALIBRATION)[:count]
     seen = sight.view(test)

@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 from resnetc.backends.parity.onnx_runtime import OnnxRuntime
 from resnetc.backends.parity.runtimes import OnnxModel, Subject
 from resnetc.backends.weights import as_arrays
-from resnetc.diagnostics import MissingError, RunError, UsageError
+from resnetc.diagnostics import UsageError
 from resnetc.ir import Graph
 from resnetc.ops import Dropout, Flatten, GlobalAvgPool, Linear
 from resnetc.train.evaluation import Mode
@@ -131,45 +131,18 @@ class EngineScorer:
     """A TensorRT engine, on the GPU it was built for."""
 
     def __init__(self, path: Path, graph: Graph) -> None:
-        from resnetc.backends.tensorrt.library import find_library, gpu_present, make_logger
+        from resnetc.backends.tensorrt.running import EngineRunner, require_gpu
 
         if not path.is_file():
             raise UsageError(f"{path}: there is no such file")
-        if not gpu_present() or not torch.cuda.is_available():
-            raise MissingError(
-                "a TensorRT engine runs on an NVIDIA GPU, and there is none here",
-                "judge the ONNX file or the weights that it was built from",
-            )
+        require_gpu("judge the ONNX file or the weights that it was built from")
+        self._runner = EngineRunner(path)
         self.device = torch.device("cuda", torch.cuda.current_device())
-        self._path, self._graph = path, graph
-        library = find_library().module
-        self._logger = make_logger(library)
-        runtime = library.Runtime(self._logger)
-        self._engine = runtime.deserialize_cuda_engine(path.read_bytes())
-        if self._engine is None:
-            raise RunError(f"{path}: the engine cannot be opened here: {self._logger.errors}")
-        self._context = self._engine.create_execution_context()
+        self._path = path
         self._input, (self._output,) = graph.inputs[0].name, tuple(graph.outputs)
-        fixed = self._engine.get_tensor_shape(self._input)[0]
-        most = self._engine.get_tensor_profile_shape(self._input, 0)[2][0] if fixed < 0 else fixed
-        self._batch, self._fixed = int(most), fixed > 0
 
     def scores(self, images: Tensor) -> Tensor:
-        return torch.cat([self._run(part) for part in torch.split(images, self._batch)]).cpu()
-
-    def _run(self, images: Tensor) -> Tensor:
-        missing = self._batch - len(images) if self._fixed else 0
-        given = F.pad(images, (0, 0, 0, 0, 0, 0, 0, missing)).contiguous()
-        classes = self._graph[self._graph.outputs[self._output]].type.shape
-        scores = torch.empty((len(given), *classes), dtype=torch.float32, device=self.device)
-        self._context.set_input_shape(self._input, tuple(given.shape))
-        self._context.set_tensor_address(self._input, given.data_ptr())
-        self._context.set_tensor_address(self._output, scores.data_ptr())
-        stream = torch.cuda.current_stream(self.device)
-        if not self._context.execute_async_v3(stream.cuda_stream):
-            raise RunError(f"{self._path}: TensorRT did not run: {'; '.join(self._logger.errors)}")
-        stream.synchronize()
-        return scores[: len(images)]
+        return self._runner.infer({self._input: images})[self._output]
 
     def dense_scores(self, images: Tensor) -> Tensor:
         raise UsageError(f"{self._path}: an engine takes images of one size; scales need weights")

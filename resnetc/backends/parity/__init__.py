@@ -13,7 +13,7 @@ from resnetc.backends.parity.agreement import (
     differences,
     require_parity,
 )
-from resnetc.backends.parity.check import check_parity
+from resnetc.backends.parity.check import check_parity, compare_runtimes
 from resnetc.backends.parity.parting import Parting
 from resnetc.backends.parity.runtimes import DEFAULT, RUNTIMES
 
@@ -25,6 +25,7 @@ __all__ = [
     "Parting",
     "check_parity",
     "compare",
+    "compare_runtimes",
     "differences",
     "require_parity",
 ]

@@ -29,13 +29,19 @@ docs/exports.md has the figures.
 """
 
 
+def narrowest(precisions: Iterable[str]) -> str:
+    """Of several precisions the one that is allowed most; what is none is passed over."""
+    return max((each for each in precisions if each in TOLERANCES), key=TOLERANCES.__getitem__)
+
+
 @dataclass(frozen=True)
 class Agreement:
     """How far one output of one runtime is from the reference.
 
     `max_rel` is `max_abs` over the reference's largest magnitude; `top1` the share of samples
     whose largest logit is the same, None where the output is no vector. `parting` says where an
-    output that is out of tolerance went astray, None where that was not or could not be found.
+    output that is out of tolerance went astray, None where that was not or could not be found;
+    `note` what else must be known of how the runtime was run.
     """
 
     backend: str
@@ -46,6 +52,7 @@ class Agreement:
     top1: float | None
     tolerance: float
     parting: Parting | None = None
+    note: str | None = None
 
     @property
     def passed(self) -> bool:
@@ -62,6 +69,7 @@ class Agreement:
             "tolerance": self.tolerance,
             "passed": self.passed,
             **({} if self.parting is None else {"parting": self.parting.to_json()}),
+            **({} if self.note is None else {"note": self.note}),
         }
 
 
@@ -91,6 +99,7 @@ def compare(
     reference: np.ndarray,
     tolerance: float,
     parting: Parting | None = None,
+    note: str | None = None,
 ) -> Agreement:
     """One output [N, ...] beside the reference's, which is finite."""
     import numpy as np
@@ -103,4 +112,4 @@ def compare(
     top1 = None
     if reference.ndim == 2:
         top1 = float((values.argmax(1) == reference.argmax(1)).mean())
-    return Agreement(backend, output, error, error / scale, cosine, top1, tolerance, parting)
+    return Agreement(backend, output, error, error / scale, cosine, top1, tolerance, parting, note)

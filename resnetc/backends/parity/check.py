@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resnetc.backends.onnx import model_bytes
-from resnetc.backends.parity.agreement import TOLERANCES, Agreement, compare
+from resnetc.backends.parity.agreement import TOLERANCES, Agreement, compare, narrowest
 from resnetc.backends.parity.parting import Parting, find_parting
 from resnetc.backends.parity.runtimes import (
     DEFAULT,
@@ -21,7 +21,7 @@ from resnetc.backends.parity.runtimes import (
 )
 from resnetc.backends.provenance import onnx_facts, require_same_network
 from resnetc.backends.weights import fit_weights
-from resnetc.diagnostics import CheckError, RunError, UsageError
+from resnetc.diagnostics import CheckError, ResnetcError, RunError, UsageError
 from resnetc.ir import Graph
 
 if TYPE_CHECKING:
@@ -51,6 +51,37 @@ def check_parity(
     UsageError for one that was written from another network, CheckError for one that was written
     from another state of this one, and for a reference that is not finite.
     """
+    found, refusals = compare_runtimes(
+        graph,
+        weights,
+        onnx_file=onnx_file,
+        backends=backends,
+        images=images,
+        batch=batch,
+        seed=seed,
+        tolerance=tolerance,
+    )
+    if refusals:
+        raise refusals[0]
+    return found
+
+
+def compare_runtimes(
+    graph: Graph,
+    weights: Mapping[str, Any],
+    *,
+    onnx_file: Path | None = None,
+    backends: Sequence[str] = DEFAULT,
+    images: np.ndarray | None = None,
+    batch: int = 4,
+    seed: int = 0,
+    tolerance: float | None = None,
+    engines: Sequence[Path] = (),
+) -> tuple[list[Agreement], list[ResnetcError]]:
+    """As :func:`check_parity`, but a runtime that cannot run the file keeps no other from being
+    compared: the second list says why it was not. What is wrong with the file is raised.
+
+    `engines` are run too, which needs the GPU that they are for."""
     from resnetc.backends.parity.torch_runtime import reference
 
     require_known(backends)
@@ -65,17 +96,35 @@ def check_parity(
         model = OnnxModel(onnx_file, str(onnx_file), facts.said)
         fixed = fixed_batch(facts.input_shape)
     subject = Subject(graph, held, model)
-    runtimes = [load_runtime(name)(subject) for name in backends]
     inputs = _inputs(graph, fixed or batch, seed) if images is None else _given(graph, images)
     exact = reference(graph, held)
     outputs = _in_batches(exact.run, inputs, fixed)
     for name, array in outputs.items():
         _require_finite(name, array)
     found: list[Agreement] = []
-    for runtime in runtimes:
-        allowed = TOLERANCES[runtime.precision] if tolerance is None else tolerance
-        found += _agreements(graph, runtime, exact, inputs, outputs, allowed, fixed)
-    return found
+    refusals: list[ResnetcError] = []
+    for make in (
+        *(partial(_made, name, subject) for name in backends),
+        *(partial(_opened, path, graph) for path in engines),
+    ):
+        try:
+            runtime = make()
+            usual = TOLERANCES[narrowest(runtime.precisions)]
+            allowed = usual if tolerance is None else tolerance
+            found += _agreements(graph, runtime, exact, inputs, outputs, allowed, fixed)
+        except ResnetcError as error:
+            refusals.append(error)
+    return found, refusals
+
+
+def _made(name: str, subject: Subject) -> Runtime:
+    return load_runtime(name)(subject)
+
+
+def _opened(engine: Path, graph: Graph) -> Runtime:
+    from resnetc.backends.parity.engine_runtime import Engine
+
+    return Engine(engine, graph)
 
 
 def _agreements(
@@ -91,7 +140,7 @@ def _agreements(
     for name, reference in outputs.items():
         _require_shape(runtime.name, name, found[name], reference)
     told = [
-        compare(runtime.name, name, found[name], reference, allowed)
+        compare(runtime.name, name, found[name], reference, allowed, note=runtime.note)
         for name, reference in outputs.items()
     ]
     if all(each.passed for each in told):
@@ -105,6 +154,7 @@ def _agreements(
             outputs[each.output],
             allowed,
             None if each.passed else parting,
+            runtime.note,
         )
         for each in told
     ]
@@ -114,7 +164,8 @@ def _parting(
     graph: Graph, runtime: Runtime, exact: Any, inputs: Tensors, allowed: float
 ) -> Parting | None:
     look = partial(runtime.probe, inputs)
-    return find_parting(graph, partial(exact.probe, inputs), look, runtime.precision, allowed)
+    precision = narrowest(runtime.precisions)
+    return find_parting(graph, partial(exact.probe, inputs), look, precision, allowed)
 
 
 def _worst(

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from resnetc.backends.onnx.kernels import why_unoptimized
+from resnetc.backends.parity.bfloat16 import from_bits, to_bits
 from resnetc.backends.parity.runtimes import OnnxModel, Subject, fixed_batch, tensors_of
 from resnetc.diagnostics import MissingError, RunError, UsageError
 from resnetc.ir import Graph, Node
+from resnetc.processor import sums_saturate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,8 +36,9 @@ class OnnxRuntime:
         self._model = subject.onnx
         self._session = _open(subject.onnx)
         self.batch = fixed_batch(self._session.get_inputs()[0].shape)
-        self.precision = subject.onnx.precision
-        self.name = f"onnxruntime {self.precision}"
+        self.precisions = subject.onnx.precisions
+        self.note = _why_unoptimized(subject.onnx)
+        self.name = f"onnxruntime {subject.onnx.precision}"
         require_same_ports(
             subject.graph,
             [each.name for each in self._session.get_inputs()],
@@ -52,7 +58,7 @@ class OnnxRuntime:
         show(model, wanted.values())
         with tempfile.TemporaryDirectory(prefix="resnetc-verify-") as folder:
             copy = save_copy(model, Path(folder))
-            found = _run(_open(OnnxModel(copy, self._model.shown)), inputs)
+            found = _run(_open(replace(self._model, source=copy)), inputs)
         return {name: found[tensor] for name, tensor in wanted.items()}
 
 
@@ -66,6 +72,8 @@ def _open(model: OnnxModel) -> Any:
         ) from error
     options = ort.SessionOptions()
     options.log_severity_level = 4
+    if _why_unoptimized(model) is not None:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     source = model.source if isinstance(model.source, bytes) else str(model.source)
     try:
         return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
@@ -78,18 +86,50 @@ def _open(model: OnnxModel) -> Any:
         raise RunError(f"onnxruntime cannot open {model.shown}: {error}") from error
 
 
+def _why_unoptimized(model: OnnxModel) -> str | None:
+    saturates = sums_saturate()
+    return why_unoptimized(model.precision, model.weight_bits, saturates=saturates)
+
+
 def _run(session: Any, inputs: Tensors) -> Tensors:
     """Inputs are given in the model's own element types."""
     names = [output.name for output in session.get_outputs()]
-    kinds = {port.name: _ELEMENTS.get(port.type, "float32") for port in session.get_inputs()}
-    given = {name: array.astype(kinds[name], copy=False) for name, array in inputs.items()}
+    given = {port.name: _given(inputs[port.name], port.type) for port in session.get_inputs()}
     try:
-        return dict(zip(names, session.run(names, given), strict=True))
+        found = session.run_with_ort_values(names, given)
     except Exception as error:  # as above
         raise RunError(f"onnxruntime failed: {error}") from error
+    return {name: _array(value) for name, value in zip(names, found, strict=True)}
 
 
 _ELEMENTS = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64"}
+_BF16 = "tensor(bfloat16)"
+
+
+def _given(array: np.ndarray, kind: str) -> Any:
+    import numpy as np
+    import onnx
+    import onnxruntime as ort
+
+    if kind == _BF16:
+        bits = onnx.TensorProto.BFLOAT16
+        return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(to_bits(array), bits)
+    cast = array.astype(_ELEMENTS.get(kind, "float32"), copy=False)
+    return ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(cast))
+
+
+def _array(value: Any) -> np.ndarray:
+    """A result; of bfloat16, which the package cannot give as an array, from where it lies."""
+    import ctypes
+
+    import numpy as np
+
+    if value.data_type() != _BF16:
+        found: np.ndarray = value.numpy()
+        return found
+    shape = tuple(value.shape())
+    held = (ctypes.c_uint16 * math.prod(shape)).from_address(value.data_ptr())
+    return from_bits(np.ctypeslib.as_array(held).reshape(shape))
 
 
 def _is_bf16(model: OnnxModel) -> bool:

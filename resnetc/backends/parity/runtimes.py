@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -43,6 +44,27 @@ class OnnxModel:
     def precision(self) -> str:
         return self.facts.get("precision", "fp32")
 
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """All that numbers are rounded to: by layers, by what is kept, by inputs and outputs."""
+        told = (self._plan.get(key) for key in ("inputs", "kept", "others"))
+        return (self.precision, *(each for each in told if isinstance(each, str)))
+
+    @property
+    def weight_bits(self) -> int:
+        """Bits that weights of int8 use."""
+        encoding = self._plan.get("encoding")
+        return 7 if isinstance(encoding, dict) and encoding.get("weight_bits") == 7 else 8
+
+    @property
+    def _plan(self) -> Mapping[str, Any]:
+        """What the file says was done to its precision; nothing where it says nothing of use."""
+        try:
+            said = json.loads(self.facts.get("precision_plan", "{}"))
+        except ValueError:
+            return {}
+        return said if isinstance(said, dict) else {}
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -60,9 +82,10 @@ class Runtime(Protocol):
 
     name: str
     """As reports have it: "onnxruntime fp16"."""
-    precision: str
-
-    def __init__(self, subject: Subject) -> None: ...
+    precisions: tuple[str, ...]
+    """All that it rounds to, inputs and outputs included; it is held to the narrowest."""
+    note: str | None
+    """What else must be known of how it was run."""
 
     def run(self, inputs: Tensors) -> Tensors:
         """The outputs by name, for inputs in float32."""
@@ -71,10 +94,10 @@ class Runtime(Protocol):
         """The values of these nodes of the graph by the nodes' names, of those that it has."""
 
 
-def load_runtime(name: str) -> type[Runtime]:
+def load_runtime(name: str) -> Callable[[Subject], Runtime]:
     """The class behind a row of the table."""
     module, _, attribute = RUNTIMES[name].partition(":")
-    return cast("type[Runtime]", getattr(importlib.import_module(module), attribute))
+    return cast("Callable[[Subject], Runtime]", getattr(importlib.import_module(module), attribute))
 
 
 def require_known(names: Iterable[str]) -> None:

@@ -68,7 +68,8 @@ class Eager(TorchNetwork):
     """The module as it is, in float32."""
 
     name = "torch fp32"
-    precision = "fp32"
+    precisions = ("fp32",)
+    note = None
 
     def __init__(self, subject: Subject) -> None:
         super().__init__(subject.graph, subject.weights, torch.float32)

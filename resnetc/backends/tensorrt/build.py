@@ -53,7 +53,7 @@ def build_plan(
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     if not options.tf32:
         config.clear_flag(trt.BuilderFlag.TF32)
-    targets = library.set_targets(config, options.capabilities)
+    targets = library.set_targets(config, options.capabilities, options.precision)
     _set_profile(builder, config, network, options)
     data = _build(library, builder, config, network, logger, options)
     seconds = time.perf_counter() - started

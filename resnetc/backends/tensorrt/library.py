@@ -12,6 +12,7 @@ import importlib
 import importlib.util
 import logging
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,8 @@ REMEDIES: dict[str, str] = {
 }
 AHEAD_OF_TIME = ("8.0", "8.6", "8.9", "12.0")
 """Compute capabilities an engine is built for where no GPU tells (NVIDIA's list for RTX)."""
+FROM: dict[str, str] = {"fp8": "8.9"}
+"""The first compute capability that computes in a precision, where that is not all of them."""
 LACKS: dict[str, dict[str, str]] = {
     "tensorrt": {},
     "tensorrt_rtx": {
@@ -93,11 +96,14 @@ class Library:
             flags = 1 << int(self.module.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
         return builder.create_network(flags)
 
-    def set_targets(self, config: Any, asked: tuple[str, ...]) -> tuple[str, ...]:
+    def set_targets(
+        self, config: Any, asked: tuple[str, ...], precision: str = "fp32"
+    ) -> tuple[str, ...]:
         """Tell the builder which compute capabilities to build for; returns them, as "8.6".
 
-        None asked: the GPU's that is here ("current"), else RTX's whole list. Raises UsageError
-        for one that the library does not know, or cannot be asked for.
+        None asked: the GPU's that is here ("current"), else all of RTX's list that have the
+        precision. Raises UsageError for one that the library does not know, that lacks the
+        precision, or that cannot be asked for.
         """
         if not self.ahead_of_time:
             if asked:
@@ -106,7 +112,12 @@ class Library:
                     "with --library tensorrt_rtx"
                 )
             return ("current",)
-        targets = asked or (("current",) if gpu_present() else AHEAD_OF_TIME)
+        targets = asked or (("current",) if gpu_present() else able(AHEAD_OF_TIME, precision))
+        if lacking := [target for target in targets if target not in able(targets, precision)]:
+            raise UsageError(
+                f"compute capability {lacking[0]} has no {precision}, which begins with "
+                f"{FROM[precision]}: --capability {FROM[precision]}"
+            )
         config.num_compute_capabilities = len(targets)
         for index, target in enumerate(targets):
             if not config.set_compute_capability(self._capability(target), index):
@@ -121,6 +132,18 @@ class Library:
             offered = ", ".join(f"{each[:-1]}.{each[-1]}" for each in sorted(names, key=int))
             raise UsageError(f"{self.name} does not know compute capability {target}: {offered}")
         return capability
+
+
+def able(capabilities: Iterable[str], precision: str) -> tuple[str, ...]:
+    """Those of some compute capabilities that compute in a precision; of what is no number, as of
+    the GPU here, the library tells."""
+    first = _number(FROM.get(precision, "0.0"))
+    return tuple(each for each in capabilities if (_number(each) or first) >= first)
+
+
+def _number(capability: str) -> tuple[int, ...]:
+    parts = capability.split(".")
+    return tuple(map(int, parts)) if all(part.isdecimal() for part in parts) else ()
 
 
 def find_library(name: str | None = None) -> Library:

@@ -23,6 +23,9 @@ _DATA_TYPES = {"FLOAT": "fp32", "HALF": "fp16"}
 _COUNTERS = frozenset({"INT32", "INT64", "BOOL", "UINT8"})
 _NO_ARITHMETIC = {"CAST", "CONSTANT", "SHAPE", "GATHER", "CONCATENATION", "SHUFFLE", "IDENTITY"}
 """Layers that move, convert or count: their types say nothing of how numbers are computed."""
+_NUMBERS = {"QUANTIZE": 2, "DEQUANTIZE": 2}
+"""How many operands of a layer are numbers it computes on, where not all: the parser makes the zero
+point behind data and scale a float32, whatever the graph computes in."""
 _WORDS = {
     "bf16": "bf16",
     "bfloat16": "bf16",
@@ -62,8 +65,8 @@ def precision_of(tensors: Iterable[Any]) -> str:
 
 
 def layer_tensors(layer: Any) -> Iterator[Any]:
-    """What a layer of a parsed network reads and gives."""
-    for index in range(layer.num_inputs):
+    """The numbers that a layer of a parsed network reads and gives."""
+    for index in range(min(layer.num_inputs, _NUMBERS.get(layer.type.name, layer.num_inputs))):
         # An optional input that is not connected is None.
         if (tensor := layer.get_input(index)) is not None:
             yield tensor

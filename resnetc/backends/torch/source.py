@@ -32,12 +32,15 @@ Key = tuple[str, int]
 themselves."""
 
 
-def emit_source(graph: Graph, init: HeNormal | None = None) -> str:
+def emit_source(
+    graph: Graph, init: HeNormal | None = None, *, weights_file: str | None = None
+) -> str:
     """The network as readable Python: a class for each block, one for the network, a factory.
 
     `state_dict` keys are the graph's parameter paths. Weights start as `init` says, by default
-    from He normal, fan in; layers have the element types of their parameters in the graph. Raises
-    UsageError for a label that torch cannot bear.
+    from He normal, fan in; layers have the element types of their parameters in the graph. The
+    docstring says how to load a `weights_file` beside it. Raises UsageError for a label that torch
+    cannot bear.
     """
     writer = _Writer(graph)
     classes = writer.classes()
@@ -45,7 +48,7 @@ def emit_source(graph: Graph, init: HeNormal | None = None) -> str:
     factory = writer.factory_source(classes[-1])
     start = _initialise_source(graph, init or HeNormal())
     text = "\n\n".join([*helpers_for(body), body, start, factory])
-    return f"{writer.header()}\n{_imports(text)}\n\n{text}"
+    return f"{writer.header(weights_file)}\n{_imports(text)}\n\n{text}"
 
 
 def factory_name(graph: Graph) -> str:
@@ -124,8 +127,9 @@ class _Writer:
 
     # ------------------------------------------------------------------------------- source
 
-    def header(self) -> str:
-        """The docstring that says what the file is and what it was made from."""
+    def header(self, weights_file: str | None) -> str:
+        """The docstring that says what the file is, what it was made from and how to load its
+        weights."""
         span = self.graph.scopes[0].span
         origin = "" if span is None else f" from {PurePath(span.source.name).name}"
         inputs = " and ".join(str(node.type) for node in self.graph.inputs)
@@ -133,7 +137,17 @@ class _Writer:
         return (
             f'"""{_one_line(self.graph.name)}: {inputs} in, {outputs} out.\n\n'
             f"Written by resnetc {__version__}{_one_line(origin)}; needs torch alone.\n"
-            f'Graph {self.graph.hash}.\n"""\n'
+            f"Graph {self.graph.hash}.\n{self._loading(weights_file)}"
+            '"""\n'
+        )
+
+    def _loading(self, weights_file: str | None) -> str:
+        if weights_file is None:
+            return ""
+        return (
+            f"\nIts weights are in {weights_file}, which the package safetensors reads:\n\n"
+            f"    module = {factory_name(self.graph)}()\n"
+            f'    module.load_state_dict(safetensors.torch.load_file("{weights_file}"))\n'
         )
 
     def class_source(self, block: BlockClass) -> str:
