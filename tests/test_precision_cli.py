@@ -366,5 +366,5 @@ def test_bf16_in_torch_loses_less_than_half_a_point(digits_run: Path) -> None:
 @pytest.fixture(scope="module")
 def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("digits") / "run"
-    train(load("digits_resnet14"), TrainOptions(out=folder, iterations=300, progress=False))
+    train(load("digits_resnet14"), TrainOptions(out=folder, progress=False))
     return folder
