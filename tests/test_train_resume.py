@@ -16,7 +16,9 @@ from tiny_networks import spec_file, tiny
 from resnetc.cli.main import run
 from resnetc.diagnostics import UsageError
 from resnetc.driver import Network
+from resnetc.recipes import DataSet
 from resnetc.train import StoppedError, train
+from resnetc.train import checkpoint as checkpoints
 from resnetc.train.metrics import read as read_metrics
 from resnetc.train.trainer import Trainer
 
@@ -126,6 +128,47 @@ def test_a_changed_request_is_not_gone_on_with(
     train(net, options)
     with pytest.raises(UsageError, match=message):
         train(net, replace(options, resume=True, **change))
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        ((600, 837), "600 images to train on, 837 for"),
+        ((1_000, None), "1,000 images to train on, 0"),
+    ],
+)
+def test_a_changed_split_is_not_gone_on_with(
+    now: tuple[int, int | None], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, other = (_split(tmp_path, *parts) for parts in ((1_200, 237), now))
+    options = replace(QUICK, data=None, out=tmp_path / "run", iterations=6)
+    _stop_at(monkeypatch, step=3, number=signal.SIGTERM)
+    with pytest.raises(StoppedError):
+        train(first, options)
+    monkeypatch.undo()
+    with pytest.raises(UsageError) as refused:
+        train(other, replace(options, resume=True))
+    assert "another: 1,200 images to train on, 237 for validation then" in str(refused.value)
+    assert said in str(refused.value)
+    assert train(first, replace(options, resume=True)).iterations == 6
+
+
+def _split(folder: Path, images: int, val: int | None) -> Network:
+    """The tiny network, its recipe with a split of the digits."""
+    net = tiny(folder)
+    recipe = replace(net.recipes["short"], data=DataSet("digits", images, val))
+    return replace(net, recipes={"short": recipe})
+
+
+def test_a_checkpoint_that_records_no_split_is_gone_on_from(net: Network, tmp_path: Path) -> None:
+    """Those of versions before it was recorded."""
+    out = tmp_path / "run"
+    train(net, replace(QUICK, out=out, iterations=4))
+    kept = checkpoints.read(checkpoints.place(out / "checkpoints", 4))
+    del kept.state["identity"]["split"]
+    del kept.state["files"], kept.state["format"]
+    checkpoints.write(out / "checkpoints", kept)
+    assert train(net, replace(QUICK, out=out, iterations=4, resume=True)).iterations == 4
 
 
 def test_a_changed_network_is_not_gone_on_with(net: Network, tmp_path: Path) -> None:

@@ -181,6 +181,7 @@ def identity(job: Job, options: TrainOptions, world: World) -> dict[str, Any]:
     return {
         "graph": job.net.graph.hash,
         "data": job.data.fingerprint + (job.kind if job.kind == "val" else ""),
+        "split": _split_of(job),
         "seed": options.seed,
         "recipe": recipe,
         "versions": versions(),
@@ -190,8 +191,20 @@ def identity(job: Job, options: TrainOptions, world: World) -> dict[str, Any]:
         "accumulate": options.parts,
         "compile": options.compile,
         "deterministic": options.deterministic,
-        "about": {"graph": _describe(job.net), "data": f"{job.data.name} ({job.data.where})"},
+        "about": {"graph": _describe(job.net), "data": _describe_data(job)},
     }
+
+
+def _split_of(job: Job) -> str:
+    """How many images are trained on, and how many of the training set steer the run."""
+    val = len(job.judge.images) if job.kind == "val" else 0
+    return f"{len(job.train.images):,} images to train on, {val:,} for validation"
+
+
+def _describe_data(job: Job) -> str:
+    """A set for those who wonder whether it is the same."""
+    steered = ", with validation images" if job.kind == "val" else ""
+    return f"{job.data.name} ({job.data.where}){steered}"
 
 
 def _describe(net: Network) -> str:

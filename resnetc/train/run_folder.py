@@ -146,6 +146,7 @@ def sha256(text: str) -> str:
 _MUST_AGREE = {
     "graph": "the network",
     "data": "the data set",
+    "split": "the split of the data set",
     "seed": "the seed",
 }
 _SHOULD_AGREE = {
@@ -157,6 +158,9 @@ _SHOULD_AGREE = {
     "accumulate": "parts that a batch is accumulated in",
     "compile": "compiled blocks",
 }
+_DIGESTS = ("graph", "data")
+_LATER = ("split",)
+"""What earlier runs did not record; it is not held against them."""
 _EARLIER = {"accumulate": 1, "compile": False}
 """What runs did that could not be told otherwise."""
 
@@ -179,7 +183,7 @@ def compare(
     changes = [
         f"{what} is another: {_told(before, key)} then, {_told(now, key)} now"
         for key, what in _MUST_AGREE.items()
-        if before.get(key) != now[key]
+        if before.get(key, now[key] if key in _LATER else None) != now[key]
     ]
     changes += _recipe_changes(before.get("recipe") or {}, now["recipe"])
     if changes:
@@ -222,6 +226,7 @@ def _told(identity: Mapping[str, Any], key: str) -> str:
     """A value of an identity; a digest goes with words for what it is of, where they are kept."""
     value = identity.get(key)
     short = value[:12] if isinstance(value, str) else str(value)
+    short = str(value)[:12] if key in _DIGESTS else str(value)
     about = identity.get("about", {}).get(key)
     return f"{about} [{short}]" if about else short
 
