@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 from tiny_networks import tiny
 
+from resnetc.driver import load
 from resnetc.recipes import (
     PRESETS,
     BinaryCrossEntropy,
@@ -21,10 +23,13 @@ from resnetc.recipes import (
     Mixup,
     RandAugment,
     RandomResizedCrop,
+    Recipe,
     ResizeShorter,
     Warmup,
 )
 from resnetc.train import TrainOptions, train
+
+SPECS = Path(__file__).parent.parent / "specs"
 
 TABLE = {
     #          epochs  rate  decay  smoothing  mixup  level  pixels  repeats
@@ -48,6 +53,37 @@ def test_the_procedures_of_resnet_strikes_back_are_its_tables(name: str) -> None
     strong = RandAugment(2, level, std=0.5, form="timm")
     assert recipe.augment[:3] == (RandomResizedCrop(pixels), HorizontalFlip(), strong)
     assert recipe.evaluate[:2] == (ResizeShorter((235, 235)), CenterCrop(224))  # 0.95 of 235
+
+
+SHIPPED = {
+    ("cifar_resnet", "cifar"): "he2015_cifar",
+    ("cifar_resnet", "cifar_warmup"): "he2015_cifar_warmup",
+    ("resnet152", "imagenet"): "he2015_imagenet",
+    ("digits", "digits"): "digits",
+}
+"""Every recipe of a spec that is shipped, and the preset that is of the same source."""
+
+
+def _shipped_recipes() -> dict[tuple[str, str], tuple[Recipe, int]]:
+    """The recipes of shipped specs, each with the side of its networks' inputs."""
+    found: dict[tuple[str, str], tuple[Recipe, int]] = {}
+    for path in sorted(SPECS.glob("**/*.rnet")):
+        text = path.read_text()
+        if "\nrecipe " not in text:
+            continue
+        network = re.search(r"^network (\w+) =", text, re.MULTILINE)
+        assert network, path
+        net = load(f"{path}:{network[1]}")
+        side = net.graph.inputs[0].type.shape[-1]
+        found |= {(path.stem, name): (recipe, side) for name, recipe in net.recipes.items()}
+    return found
+
+
+def test_shipped_recipes_are_the_presets_of_their_source() -> None:
+    shipped = _shipped_recipes()
+    assert shipped.keys() == SHIPPED.keys()
+    for place, (recipe, side) in shipped.items():
+        assert recipe == PRESETS[SHIPPED[place]](side), place
 
 
 @pytest.mark.parametrize("name", TABLE)
