@@ -79,6 +79,30 @@ def test_a_run_that_is_stopped_goes_on_bit_for_bit(
     assert rows[0] == rows[1]
 
 
+def test_how_often_something_is_shown_changes_no_weight(
+    net: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does it where the run is stopped between two tests of the condition, and goes on with
+    other readings. Of 600 iterations the condition is tested every third."""
+    schedule = "schedule=[warmup(lr=0.01, until=train_error < 80%)]"
+    asked = replace(QUICK, iterations=600, overrides=(schedule, "eval_every=600"))
+    runs = {every: tmp_path / str(every) for every in (1, 7, 600)}
+    for every, out in runs.items():
+        train(net, replace(asked, out=out, log_every=every))
+    cut = replace(asked, out=tmp_path / "cut")
+    _stop_at(monkeypatch, step=100, number=signal.SIGTERM)
+    with pytest.raises(StoppedError):
+        train(net, replace(cut, log_every=5))
+    monkeypatch.undo()
+    train(net, replace(cut, log_every=2, resume=True))
+    kept = weights_of(runs[1])
+    assert all(equal(weights_of(out), kept) for out in (runs[7], runs[600], tmp_path / "cut"))
+    rates = [(row.step, row.lr) for row in read_metrics(runs[1] / "metrics.jsonl") if row.lr]
+    warm = max(step for step, lr in rates if lr == 0.01)
+    assert 100 < warm < 600
+    assert warm % 3 == 0
+
+
 def test_the_exit_code_of_a_stopped_run_is_130(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

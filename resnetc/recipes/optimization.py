@@ -95,7 +95,10 @@ Loss = CrossEntropy | BinaryCrossEntropy
 
 @dataclass(frozen=True)
 class Condition:
-    """`train_error < 80%`: holds once the running mean of the metric crosses the number."""
+    """`train_error < 80%`: holds once the running mean of the metric crosses the number.
+
+    It is tested two hundred times a run, but at least every hundred iterations.
+    """
 
     metric: Literal["train_error"]
     relation: Literal["<", "<=", ">", ">="]

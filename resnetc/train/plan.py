@@ -44,7 +44,8 @@ class HasRecipes(Protocol):
 class Plan:
     """What a run does: the recipe with all its numbers settled.
 
-    `eval_every` and `log_every` are in iterations; `notes` say in sentences what was chosen or
+    `eval_every`, `log_every` and `test_every` are in iterations; the last is how often a warm-up's
+    condition is tested, and no option changes it. `notes` say in sentences what was chosen or
     changed and why.
     """
 
@@ -52,6 +53,7 @@ class Plan:
     iterations: int
     eval_every: int
     log_every: int
+    test_every: int
     notes: tuple[str, ...]
 
 
@@ -95,11 +97,13 @@ def make_plan(recipe: Recipe, options: TrainOptions, images: int) -> Plan:
     final = replace(asked, iterations=length, epochs=None)
     epoch = math.ceil(images / final.batch)
     notes += _warnings(final, length)
+    usual = min(max(length // _MOST_READINGS, 1), _SPARSEST_READING)
     return Plan(
         final,
         length,
         eval_every=min(final.eval_every or epoch, length),
-        log_every=options.log_every or min(max(length // _MOST_READINGS, 1), _SPARSEST_READING),
+        log_every=options.log_every or usual,
+        test_every=usual,
         notes=tuple(notes),
     )
 
