@@ -17,6 +17,7 @@ from resnetc.train.draws import SPLIT, permutation
 from resnetc.train.evaluation import BATCH, Mode
 from resnetc.train.feed import View, Workers, measure, needs_statistics, view
 from resnetc.train.memory import MemoryPlan, plan_memory
+from resnetc.train.mixing import require_partners
 from resnetc.train.options import TrainOptions
 from resnetc.train.plan import Plan, choose_recipe, make_plan, with_options
 from resnetc.train.processes import World
@@ -119,6 +120,7 @@ def prepare(
     train, judge, kind = split(data, asked.data)
     plan = make_plan(recipe, options, len(train))
     require_parts(world.share(plan.recipe.batch), options.parts)
+    require_partners(plan.recipe, world.share(plan.recipe.batch))
     require_sizes(net, plan, wanted)
     memory = plan_memory(net, plan.recipe, device, options, world)
     workers = Workers(_worker_count(options, world), pinned=device.type == "cuda")
