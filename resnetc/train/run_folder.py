@@ -183,7 +183,7 @@ def compare(
     changes = [
         f"{what} is another: {_told(before, key)} then, {_told(now, key)} now"
         for key, what in _MUST_AGREE.items()
-        if before.get(key, now[key] if key in _LATER else None) != now[key]
+        if before.get(key) != now.get(key) and not (key in _LATER and key not in before)
     ]
     changes += _recipe_changes(before.get("recipe") or {}, now["recipe"])
     if changes:
