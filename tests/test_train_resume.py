@@ -17,7 +17,7 @@ from resnetc.cli.main import run
 from resnetc.diagnostics import UsageError
 from resnetc.driver import Network
 from resnetc.recipes import DataSet
-from resnetc.train import StoppedError, train
+from resnetc.train import StoppedError, runs, train
 from resnetc.train import checkpoint as checkpoints
 from resnetc.train.metrics import read as read_metrics
 from resnetc.train.trainer import Trainer
@@ -117,6 +117,44 @@ def test_the_exit_code_of_a_stopped_run_is_130(
         assert "--resume" in said
         assert "Traceback" not in said
         assert steps_of(out) == [5]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+def test_a_signal_before_the_first_step_ends_the_run_with_a_word(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = runs.prepare
+
+    def signalled(*asked: Any) -> Any:
+        os.kill(os.getpid(), number)
+        return whole(*asked)
+
+    monkeypatch.setattr(runs, "prepare", signalled)
+    out = tmp_path / "run"
+    assert run(["train", f"{spec_file(tmp_path)}:tiny", "--out", str(out), "--threads", "1"]) == 130
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    name = signal.Signals(number).name
+    wanted = f"stopped by {name} before its first step, with nothing to save yet"
+    assert ("interrupted" if number == signal.SIGINT else wanted) in said
+    assert not out.exists()
+
+
+def test_a_signal_behind_the_last_step_leaves_a_run_to_go_on_with(
+    net: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Trainer.conclude
+
+    def signalled(self: Trainer) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return whole(self)
+
+    options = replace(QUICK, out=tmp_path / "run", iterations=4)
+    monkeypatch.setattr(Trainer, "conclude", signalled)
+    with pytest.raises(StoppedError, match="SIGTERM behind its last step, with a checkpoint"):
+        train(net, options)
+    monkeypatch.undo()
+    assert train(net, replace(options, resume=True)).iterations == 4
 
 
 def test_resume_starts_where_there_is_nothing_to_go_on_from(net: Network, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from resnetc.train.processes import World, joined
 from resnetc.train.progress import make_reporter
 from resnetc.train.run_folder import RunFolder, choose_folder, compare
 from resnetc.train.state import initial_state, restore
-from resnetc.train.stop import stop_requests
+from resnetc.train.stop import StopRequest, stop_requests
 from resnetc.train.trainer import Trainer
 from resnetc.version import __version__
 
@@ -86,15 +86,21 @@ def train(net: Network, options: TrainOptions | None = None) -> TrainResult:
         require_tensorboard()
     settings = torch_settings(deterministic=options.deterministic, threads=options.threads)
     freeing = freed_at_once(options.memory_limit)
-    with settings, freeing, joined(options.device, options.peer_timeout) as world, said_plainly():
+    all_together = joined(options.device, options.peer_timeout)
+    with stop_requests() as stop, settings, freeing, all_together as world, said_plainly():
         device = choose_device(options.device, world)
         chosen = choose_folder(options.out, net.name, options.resume) if world.leads else None
         run: RunFolder = world.agree(chosen)
-        return _train(net, options, world, device, run)
+        return _train(net, options, world, device, run, stop)
 
 
 def _train(
-    net: Network, options: TrainOptions, world: World, device: torch.device, run: RunFolder
+    net: Network,
+    options: TrainOptions,
+    world: World,
+    device: torch.device,
+    run: RunFolder,
+    stop: StopRequest,
 ) -> TrainResult:
     said: list[str] = []
     saved = checkpoints.newest(run.checkpoints, said.append) if options.resume else None
@@ -123,7 +129,7 @@ def _train(
             metrics = Metrics(run.path, state.step, board)
         trainer = Trainer(job, state, world, options, run, reporter, same, metrics)
         with said_with_what_is_left(run.checkpoints):
-            with stop_requests() as stop:
+            with stop.at_boundaries():
                 trainer.train(stop)
             return _finish(trainer)
     finally:
