@@ -19,6 +19,7 @@ from resnetc.driver import Network
 from resnetc.recipes import DataSet
 from resnetc.train import StoppedError, runs, train
 from resnetc.train import checkpoint as checkpoints
+from resnetc.train.job import prepare
 from resnetc.train.metrics import read as read_metrics
 from resnetc.train.trainer import Trainer
 
@@ -123,7 +124,7 @@ def test_the_exit_code_of_a_stopped_run_is_130(
 def test_a_signal_before_the_first_step_ends_the_run_with_a_word(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole = runs.prepare
+    whole = prepare
 
     def signalled(*asked: Any) -> Any:
         os.kill(os.getpid(), number)

@@ -66,6 +66,11 @@ class RunFolder:
     def summary(self) -> Path:
         return self.path / "report" / "summary.json"
 
+    @property
+    def ending(self) -> Path:
+        """How the run ended last, where that was not well."""
+        return self.path / "report" / "ending.json"
+
     def write_start(self, net: Network, lock: Mapping[str, Any], statistics: Statistics) -> None:
         """Write what is known before the first step."""
         write_text(self.lock, json.dumps(lock, indent=2) + "\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,9 @@ from resnetc.train import checkpoint as checkpoints
 from resnetc.train.board import Board, require_tensorboard
 from resnetc.train.curves import draw_curves
 from resnetc.train.deterministic import torch_settings
-from resnetc.train.endings import said_with_what_is_left
+from resnetc.train.endings import ending_recorded, said_with_what_is_left
 from resnetc.train.evaluation import Evaluation
-from resnetc.train.job import choose_device, identity, lock, prepare
+from resnetc.train.job import Job, choose_device, identity, lock, prepare
 from resnetc.train.memory import freed_at_once
 from resnetc.train.metrics import Metrics
 from resnetc.train.options import TrainOptions
@@ -26,7 +27,7 @@ from resnetc.train.plainly import said_plainly
 from resnetc.train.processes import World, joined
 from resnetc.train.progress import make_reporter
 from resnetc.train.run_folder import RunFolder, choose_folder, compare
-from resnetc.train.state import initial_state, restore
+from resnetc.train.state import State, initial_state, restore
 from resnetc.train.stop import StopRequest, stop_requests
 from resnetc.train.trainer import Trainer
 from resnetc.version import __version__
@@ -117,12 +118,28 @@ def _train(
         said.append(f"going on from iteration {state.step:,}")
     elif world.leads:
         run.write_start(job.net, lock(job, options, world), job.statistics)
+    with ending_recorded(run.ending, state) if world.leads else contextlib.nullcontext():
+        start = [*job.headline(world, options.seed), *said, f"run: {run.path}"]
+        return _go_on(job, state, world, options, run, same, start, stop)
+
+
+def _go_on(
+    job: Job,
+    state: State,
+    world: World,
+    options: TrainOptions,
+    run: RunFolder,
+    same: dict[str, Any],
+    start: list[str],
+    stop: StopRequest,
+) -> TrainResult:
+    """From a step boundary to the end of the plan; `start` is said before."""
     reporter = make_reporter(
         job.plan.iterations, speaks=world.leads, shows_progress=options.progress
     )
     metrics: Metrics | None = None
     try:
-        for line in [*job.headline(world, options.seed), *said, f"run: {run.path}"]:
+        for line in start:
             reporter.note(line)
         if world.leads:
             board = Board(run.board, state.step) if options.tensorboard else None
