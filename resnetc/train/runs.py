@@ -143,7 +143,7 @@ def _go_on(
             reporter.note(line)
         if world.leads:
             board = Board(run.board, state.step) if options.tensorboard else None
-            metrics = Metrics(run.path, state.step, board)
+            metrics = Metrics(run.path, state.step, board, reporter.note)
         trainer = Trainer(job, state, world, options, run, reporter, same, metrics)
         with said_with_what_is_left(run.checkpoints):
             with stop.at_boundaries():
