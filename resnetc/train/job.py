@@ -11,7 +11,7 @@ import torch
 from resnetc.diagnostics import MissingError, UsageError
 from resnetc.ir import Graph
 from resnetc.ops import Conv2d
-from resnetc.recipes import DataSet, Recipe
+from resnetc.recipes import DataSet, Plateau, Recipe
 from resnetc.train.datasets import ImageData, Images, Wanted, open_data, split_reference
 from resnetc.train.draws import SPLIT, permutation
 from resnetc.train.evaluation import BATCH, Mode
@@ -87,6 +87,11 @@ class Job:
     def notes(self) -> tuple[str, ...]:
         """What was chosen or changed and why, in sentences."""
         said = list(self.plan.notes)
+        if self.kind == "test" and any(isinstance(p, Plateau) for p in self.recipe.schedule):
+            said.append(
+                "the plateau is found by the test images, for the recipe splits no validation "
+                "images off: their error is no unbiased one"
+            )
         if self.spoiled is not None:
             said.append(
                 f"images lie contiguous: channels last, PyTorch's kernel for {self.spoiled} "
