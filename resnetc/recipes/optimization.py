@@ -12,8 +12,8 @@ class Sgd:
 
     `form="caffe"` puts the learning rate inside the velocity (`v = m v + lr g`), as the authors'
     code does; `form="torch"` outside. They part only after the learning rate changes.
-    `decay_norm` and `decay_bias` say whether scales and shifts of norms, and biases, decay; the
-    paper is silent, and the authors' Caffe decays all.
+    `decay_norm`, `decay_bias` and `decay_linear` say whether scales and shifts of norms, biases,
+    and weights of linear layers decay; the paper is silent, and the authors' Caffe decays all.
     """
 
     word: ClassVar[str] = "sgd"
@@ -23,6 +23,7 @@ class Sgd:
     form: Literal["caffe", "torch"] = "caffe"
     decay_norm: bool = True
     decay_bias: bool = True
+    decay_linear: bool = True
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class AdamW:
     weight_decay: float = 0.01
     decay_norm: bool = True
     decay_bias: bool = True
+    decay_linear: bool = True
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Lamb:
     clip_norm: float | None = 1.0
     decay_norm: bool = True
     decay_bias: bool = True
+    decay_linear: bool = True
 
 
 Optimizer = Sgd | AdamW | Lamb

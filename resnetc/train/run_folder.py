@@ -24,7 +24,9 @@ from safetensors.torch import load_file, save
 from resnetc import __version__
 from resnetc.atomic import replacing, write_text
 from resnetc.diagnostics import RunError, UsageError
+from resnetc.recipes import Recipe
 from resnetc.train.options import RUNS
+from resnetc.train.recorded import made
 from resnetc.train.transforms import Statistics
 
 if TYPE_CHECKING:
@@ -219,12 +221,23 @@ def _norm_images(identity: Mapping[str, Any]) -> int:
 
 
 def _recipe_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    complete = _completed(before)
     return [
         f"the recipe's {key} is another: {json.dumps(before.get(key))} then, "
         f"{json.dumps(now[key])} now"
         for key in now
-        if before.get(key) != now[key]
+        if now[key] not in (before.get(key), complete.get(key))
     ]
+
+
+def _completed(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A recipe as an earlier version recorded it, and the fields that have come since as they are
+    by default: so it was. One that cannot be read stays what it is."""
+    try:
+        complete: dict[str, Any] = record(made({**recipe, "data": None}, Recipe))
+    except (KeyError, TypeError, ValueError, AttributeError, StopIteration):
+        return recipe
+    return complete
 
 
 def _told(identity: Mapping[str, Any], key: str) -> str:
