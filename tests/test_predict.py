@@ -58,6 +58,15 @@ def test_a_runs_folder_is_network_and_weights(
     assert "say which weights with --weights" in capsys.readouterr().err
 
 
+def test_a_file_that_is_not_there_is_said_once(
+    trained: tuple[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = tmp_path / "nosuch.jpg"
+    assert run(["predict", str(trained[1]), str(image), "--device", "cpu"]) == 1
+    said = capsys.readouterr().err
+    assert f"error: {image}: this image cannot be read: No such file or directory\n" in said
+
+
 def test_files_are_taken_for_what_the_set_is(trained: tuple[str, Path], tmp_path: Path) -> None:
     """The same scores as the evaluation has of the same images."""
     spec, out = trained

@@ -12,7 +12,7 @@ from tiny_networks import tiny
 from torch import nn
 
 from resnetc.diagnostics import CompileError, UsageError
-from resnetc.driver import Network
+from resnetc.driver import Network, load
 from resnetc.recipes import (
     PRESETS,
     AdamW,
@@ -332,6 +332,13 @@ def test_requests_that_make_no_sense(options: TrainOptions, message: str) -> Non
 def test_override_values_of_the_wrong_kind_are_located(text: str) -> None:
     with pytest.raises(CompileError, match=r"--override \w+:1:"):
         make_plan(he2015_cifar(), TrainOptions(overrides=(text,)), images=1000)
+
+
+def test_recipes_that_are_there_are_named_once() -> None:
+    net = load("digits_resnet14")
+    with pytest.raises(UsageError, match=r"no recipe `nosuch`\. There are ") as refused:
+        choose_recipe(net, "nosuch", 8, None)
+    assert str(refused.value).count("digits") == 1
 
 
 def test_overrides_are_written_as_in_a_spec() -> None:

@@ -200,7 +200,7 @@ def mosaic_mild(size: int = 224) -> Recipe:
 
 
 def mixup_cifar(size: int = 32) -> Recipe:
-    """The recipe of "mixup" for CIFAR (Zhang et al., arXiv 1710.09412), for square inputs of `size`.
+    """The recipe of "mixup" for CIFAR (Zhang et al., arXiv 1710.09412), inputs of `size` pixels.
 
     From its section 3.2 and `train.py` of github.com/facebookresearch/mixup-cifar10: 200 epochs of
     128 images, drops after 100 and 150, one image in a batch mixed with another by Beta(1, 1).

@@ -69,9 +69,9 @@ def choose_recipe(
             return net.recipes[name], f"recipe {name} of the network's file"
         if name in PRESETS:
             return PRESETS[name](size), f"preset {name}"
-        known = [*net.recipes, *PRESETS]
+        known = dict.fromkeys([*net.recipes, *PRESETS])
         close = suggest(name, known)
-        meant = f"; did you mean `{close}`?" if close else ""
+        meant = f"; did you mean `{close}`?" if close else "."
         raise UsageError(f"there is no recipe `{name}`{meant} There are {', '.join(known)}.")
     if net.recipe is not None:
         return net.recipe, "the network's own recipe"
