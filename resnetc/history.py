@@ -10,24 +10,29 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from resnetc.diagnostics import RunError, UsageError
 
 RUNS = Path("runs")
 _LOCK, _SUMMARY, _METRICS = "lock.json", "report/summary.json", "metrics.jsonl"
+_ENDING = "report/ending.json"
 _DEPTH = 4
 """Folders below which no run is looked for."""
 
-State = Literal["finished", "unfinished", "begun"]
+Ending = Literal["diverged", "failed", "interrupted"]
+State = Literal["finished", "unfinished", "begun"] | Ending
 
 
 @dataclass(frozen=True)
 class Run:
     """A run as its files tell of it.
 
-    "finished" has its summary, "unfinished" a checkpoint to go on from (or it is being trained
-    right now), "begun" neither. `step` is where its last checkpoint stands. Errors are in [0, 1];
+    "finished" has its summary. "diverged", "failed" and "interrupted" is one that ended otherwise,
+    at the step `ended_at`, with what was said in `ending`. Of the others, which are being trained
+    right now or were killed, "unfinished" has a checkpoint to go on from, "begun" none.
+
+    `step` is where its last checkpoint stands. Errors are in [0, 1];
     `error` is the last evaluation's. `lock` is lock.json, or empty with the reason as `trouble`.
     """
 
@@ -39,6 +44,13 @@ class Run:
     best_error: float | None
     seconds: float | None
     trouble: str | None = None
+    ended_at: int | None = None
+    ending: str | None = None
+
+    @property
+    def standing(self) -> str:
+        """The state, and where a run that did not end well ended."""
+        return self.state if self.ended_at is None else f"{self.state} at {self.ended_at:,}"
 
     @property
     def network(self) -> str:
@@ -65,6 +77,8 @@ class Run:
             "data": self.data,
             "seed": self.lock.get("seed"),
             "state": self.state,
+            **({} if self.ended_at is None else {"ended_at": self.ended_at}),
+            **({} if self.ending is None else {"ending": self.ending}),
             "step": self.step,
             "iterations": self.iterations,
             "error": self.error,
@@ -122,9 +136,25 @@ def read_run(path: Path) -> Run:
         summary, trouble = None, trouble or str(error)
     if summary is not None:
         last, best = summary.get("test_error", last), summary.get("best_error", best)
+    ended = None if summary else _ending(path / _ENDING)
     state: State = "finished" if summary else "unfinished" if steps else "begun"
     seconds = (summary or (judged[-1] if judged else {})).get("seconds")
-    return Run(path, state, lock, step, last, best, seconds, trouble)
+    if ended is None:
+        return Run(path, state, lock, step, last, best, seconds, trouble)
+    return Run(path, ended[0], lock, step, last, best, seconds, trouble, ended[1], ended[2])
+
+
+def _ending(path: Path) -> tuple[Ending, int, str] | None:
+    """How a run ended, at which step and with which words; None where that is not recorded."""
+    if not path.is_file():
+        return None
+    try:
+        told = _object(path)
+    except RunError:
+        return None
+    known: dict[object, Ending] = {kind: kind for kind in get_args(Ending)}
+    kind, step = known.get(told.get("ending")), told.get("step")
+    return (kind, step, str(told.get("said"))) if kind and isinstance(step, int) else None
 
 
 def _object(path: Path) -> dict[str, Any]:

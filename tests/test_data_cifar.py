@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from resnetc.diagnostics import RunError
-from resnetc.train.datasets import ImageData, TensorImages, Wanted, open_data
+from resnetc.train.datasets import ImageData, TensorImages, Wanted, cifar, open_data
 from resnetc.train.datasets.cifar import unpickle_arrays
 
 WANTED = Wanted((3, 32, 32), 10)
@@ -24,6 +24,12 @@ RNG = np.random.default_rng(0)
 
 
 Members = dict[str, bytes]
+
+
+@pytest.fixture(autouse=True)
+def small_archives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Archives of a few images, as they are made below, are whole."""
+    monkeypatch.setattr(cifar, "IMAGES", {"cifar10": (20, 4), "cifar100": (6, 6)})
 
 
 def _batch(count: int, classes: int) -> tuple[np.ndarray, list[int]]:
@@ -188,6 +194,33 @@ def test_archives_with_other_contents_are_refused(
     whole = {name: content for name, content in members.items() if content is not None}
     path = _pack(tmp_path / "a.tar.gz", whole)
     with pytest.raises(RunError, match=message):
+        open_data(f"cifar10:{path}", WANTED)
+
+
+@pytest.mark.parametrize(
+    ("make", "member", "said"),
+    [
+        (_binary10, "cifar-10-batches-bin/data_batch_1.bin", "4 images instead of 10,000"),
+        (_python10, "cifar-10-batches-py/data_batch_1", "4 images instead of 10,000"),
+        (_binary100, "cifar-100-binary/train.bin", "6 images instead of 50,000"),
+        (_python100, "cifar-100-python/train", "6 images instead of 50,000"),
+    ],
+)
+def test_an_archive_of_fewer_images_is_refused(
+    make: Callable[[], Any], member: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    name = "cifar100" if "100" in member else "cifar10"
+    path = _pack(tmp_path / "a.tar.gz", make()[0])
+    with pytest.raises(RunError, match=f"{member} holds {said}"):
+        open_data(f"{name}:{path}", WANTED)
+
+
+def test_the_member_of_another_size_is_named(tmp_path: Path) -> None:
+    members, _ = _binary10()
+    members["cifar-10-batches-bin/data_batch_3.bin"] += bytes(3073)
+    path = _pack(tmp_path / "a.tar.gz", members)
+    with pytest.raises(RunError, match=r"data_batch_3\.bin holds 5 images instead of 4"):
         open_data(f"cifar10:{path}", WANTED)
 
 

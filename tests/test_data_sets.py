@@ -28,7 +28,8 @@ def test_the_table_has_the_names_of_the_language() -> None:
 @pytest.mark.parametrize(
     ("reference", "message"),
     [
-        ("digts", "did you mean `digits`"),
+        ("digts", r"no data set `digts`; did you mean `digits`\? Known are digits, "),
+        ("birds", r"no data set `birds`\. Known are digits, .*synthetic\.$"),
         ("cifar10:", "a path is missing"),
         ("digits:here", "take no path"),
         ("synthetic:x", "take no path"),

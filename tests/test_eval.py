@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from resnetc.cli.main import run
 from resnetc.diagnostics import MissingError, UsageError
 from resnetc.driver import Network, load
 from resnetc.train import EvaluateOptions, TrainOptions, TrainResult, evaluate, train
+from resnetc.train import checkpoint as checkpoints
 from resnetc.train.evaluation import Mode
 from resnetc.train.looks import ten_crops
 from resnetc.train.scorers import ModuleScorer
@@ -44,6 +46,41 @@ def runs(home: Path) -> list[TrainResult]:
         train(tiny(home), replace(quick, out=home / "two", seed=2)),
         train(tiny(home, "plain_tiny"), replace(quick, out=home / "other")),
     ]
+
+
+def test_a_runs_folder_is_network_and_weights(
+    runs: list[TrainResult], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["eval", str(runs[2].run), "--device", "cpu", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found == evaluate(runs[2].network, runs[2].run, JUDGE).to_json()
+    for asked, said in ((["tiny"], "--weights"), ([str(runs[2].run), "--set", "a=1"], "leave out")):
+        assert run(["eval", *asked]) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_a_run_that_has_not_ended_names_its_checkpoints(
+    home: Path, runs: list[TrainResult], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut = tmp_path / "cut"
+    shutil.copytree(runs[0].run, cut)
+    (cut / "weights.safetensors").unlink()
+    assert run(["eval", str(cut), "--device", "cpu"]) == 2
+    said = capsys.readouterr().err
+    assert "no weights.safetensors, for the run has not ended" in said
+    best = checkpoints.best(cut / "checkpoints")
+    assert f"{cut / 'checkpoints/step-00000030'}, the last" in said
+    assert str(best) in said
+    spec = runs[0].network.reference
+    assert run(["eval", spec, "--weights", str(best), "--device", "cpu"]) == 0
+
+
+def test_what_is_no_weights_is_said(
+    runs: list[TrainResult], capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = runs[0].network.reference
+    assert run(["eval", spec, "--weights", str(runs[0].run / "lock.json")]) == 2
+    assert "lock.json: these are no weights; give the folder" in capsys.readouterr().err
 
 
 def _digits() -> tuple[Tensor, Tensor, Tensor]:

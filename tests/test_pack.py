@@ -187,6 +187,7 @@ def test_corrupt_images_are_named_and_nothing_is_left_out_unasked(
     manifest = json.loads(told.out)
     assert [each["image"] for each in manifest["skipped"]] == ["train/cat/x.jpg", "train/cat/y.png"]
     assert "6 of 6 images" in told.err
+    assert "6 of 6 images looked at, 2 of them corrupt" in told.err
     assert "4 from before" in told.err
     assert len(read_folders("folder", to).train) == 3
 

@@ -44,6 +44,29 @@ def _digits(folder: Path, count: int) -> list[Path]:
     return paths
 
 
+def test_a_runs_folder_is_network_and_weights(
+    trained: tuple[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec, out = trained
+    (image,) = _digits(tmp_path, 1)
+    said = []
+    for asked in ([str(out)], [spec, "--weights", str(out)]):
+        assert run(["predict", *asked, str(image), "--device", "cpu"]) == 0
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1]
+    assert run(["predict", spec, str(image)]) == 2
+    assert "say which weights with --weights" in capsys.readouterr().err
+
+
+def test_a_file_that_is_not_there_is_said_once(
+    trained: tuple[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = tmp_path / "nosuch.jpg"
+    assert run(["predict", str(trained[1]), str(image), "--device", "cpu"]) == 1
+    said = capsys.readouterr().err
+    assert f"error: {image}: this image cannot be read: No such file or directory\n" in said
+
+
 def test_files_are_taken_for_what_the_set_is(trained: tuple[str, Path], tmp_path: Path) -> None:
     """The same scores as the evaluation has of the same images."""
     spec, out = trained

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -141,12 +142,33 @@ def test_degradation_is_more_than_the_seeds_make(deep: tuple[float, float], verd
 
 
 def test_degradation_is_told_of_every_depth() -> None:
+    """A single seed decides nothing."""
     errors = {Cell(20, "A"): 0.1, Cell(32, "A"): 0.09, Cell(44, "A"): 0.11, Cell(56, "A"): 0.12}
     assert degradation(_context(errors, seeds=(0,)), "A") == (
-        "Degradation of residual networks: visible with 44, 56 layers, not visible with 32 layers. "
+        "Degradation of residual networks: too few seeds to say with 32, 44, 56 layers. "
         "Training error 10.00 % with 20 layers, 9.00 % with 32 (-1.00 points; of one seed), "
         "11.00 % with 44 (+1.00 points; of one seed), 12.00 % with 56 (+2.00 points; of one seed)."
     )
+
+
+@pytest.mark.parametrize(("iterations", "verdict"), [(2, "too short to say"), (64_000, "visible")])
+def test_a_network_that_has_hardly_begun_shows_no_degradation(
+    iterations: int, verdict: str
+) -> None:
+    """Half of guessing's 90 % is 45 %; at the recipe's own length nothing is too short."""
+    errors = {Cell(20, "plain", s): 0.30 for s in (0, 1)}
+    errors |= {Cell(32, "plain", s): 0.44 for s in (0, 1)}
+    errors |= {Cell(56, "plain", s): 0.46 for s in (0, 1)}
+    context = _context(errors)
+    outcomes = {
+        cell: replace(outcome, found=replace(outcome.found, iterations=iterations))
+        for cell, outcome in context.outcomes.items()
+        if outcome.found
+    }
+    said = degradation(replace(context, outcomes=outcomes), "plain")
+    both = "visible with 32 layers, too short to say with 56 layers."
+    assert (both if iterations == 2 else "visible with 32, 56 layers.") in said
+    assert f"{verdict} with" in said
 
 
 def test_one_depth_shows_no_degradation() -> None:
@@ -183,6 +205,23 @@ def test_the_budget_is_shared_by_all_cells(tmp_path: Path, monkeypatch: pytest.M
     trained = _workshop(tmp_path, monkeypatch, budget=3.0)
     assert trained == [f"resnet{d}-a-{s}: 150" for s in (0, 1) for d in (8, 14)]
     assert set(json.loads((tmp_path / "speed.json").read_text())) == {"resnet8-a", "resnet14-a"}
+
+
+def test_a_budget_that_did_not_choose_the_length_is_said_last(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Runs of an earlier trial decide it. Depths that were not asked for are not missed."""
+    runs, out = tmp_path / "runs", tmp_path / "out"
+    asked = ["reproduce", "table3-small", "--data", "digits", "--depths", "8", "--threads", "1"]
+    asked += ["--runs", str(runs), "--out", str(out)]
+    assert run([*asked, "--iterations", "12"]) == 0
+    assert "did not choose the length" not in capsys.readouterr().out
+    assert run([*asked, "--budget", "5"]) == 0
+    told = capsys.readouterr().out.splitlines()[-3]
+    assert "The budget of 5 minutes did not choose the length: runs of 12 iterations lie in" in told
+    report = json.loads((out / "table3-small.json").read_text())
+    assert report["findings"][-1] == told.strip()
+    assert not any(finding.startswith("20 layers") for finding in report["findings"])
 
 
 def test_what_the_budget_does_not_hold_is_not_run(

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny_networks import spec_file
 
 from resnetc.cli.main import run
-from resnetc.diagnostics import UsageError
+from resnetc.diagnostics import RunError, UsageError
 from resnetc.history import differences, find_run, list_runs, read_run, settings
+from resnetc.train.trainer import Trainer
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +108,46 @@ def test_a_run_is_shown_with_every_setting(home: Path, capsys: pytest.CaptureFix
     assert run(["runs", "show", str(home / "tiny/two"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["settings"] == settings(read_run(home / "tiny/two"))
+
+
+def test_how_a_run_ended_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One that diverged, one that was interrupted and then gone on with, one that failed."""
+    spec, root = f"{spec_file(tmp_path)}:tiny", tmp_path / "runs"
+    common = ["train", spec, "--iterations", "20", "--threads", "1", "--device", "cpu", "--quiet"]
+    assert run([*common, "--lr", "1e30", "--log-every", "5", "--out", str(root / "far")]) == 1
+    whole = Trainer._step
+
+    def ending(event: Callable[[], None]) -> Callable[..., None]:
+        def step(self: Trainer, images: Any, labels: Any) -> None:
+            if self.state.step == 6:
+                event()
+            whole(self, images, labels)
+
+        return step
+
+    def fail() -> None:
+        raise RunError("a cat on the keyboard")
+
+    events = {"cut": lambda: os.kill(os.getpid(), signal.SIGTERM), "cat": fail}
+    for name, event in events.items():
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(Trainer, "_step", ending(event))
+            assert run([*common, "--out", str(root / name)]) == (130 if name == "cut" else 1)
+    capsys.readouterr()
+    assert run(["runs", "list", "--runs", str(root)]) == 0
+    lines = capsys.readouterr().out.splitlines()[1:]
+    for line, said in zip(lines, ("failed at 6", "interrupted at 7", "diverged at 5"), strict=True):
+        assert said in line
+    assert run(["runs", "show", str(root / "cat")]) == 0
+    assert "a cat on the keyboard" in capsys.readouterr().out
+    assert run(["runs", "compare", str(root / "cat"), str(root / "cut")]) == 0
+    assert "interrupted at 7" in capsys.readouterr().out
+    assert run(["runs", "list", "--runs", str(root), "--json"]) == 0
+    told = {Path(each["run"]).name: each for each in json.loads(capsys.readouterr().out)}
+    assert (told["cut"]["ended_at"], told["cut"]["state"]) == (7, "interrupted")
+    assert run([*common, "--out", str(root / "cut"), "--resume"]) == 0
+    assert read_run(root / "cut").standing == "finished"
+    assert not (root / "cut/report/ending.json").exists()
 
 
 def test_a_name_that_means_several_runs_or_none_is_refused(home: Path) -> None:

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -247,6 +248,50 @@ def test_what_may_change_the_last_bits_is_a_warning() -> None:
 
 def _row(step: int) -> Row:
     return Row("train", step, step / 10, 0.5, 0.25, lr=0.1, images_per_second=9.5, seconds=1.0)
+
+
+DAMAGE: dict[str, Callable[[str], str]] = {
+    "a line": lambda text: text.replace('"step": 2,', '"step": "two",'),
+    "in the middle of a letter": lambda text: text.replace('"step": 2,', "\x00\xff"),
+    "half of it": lambda text: text[: len(text) // 2],
+    "all of it": lambda text: "meow\n",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damaged_metrics_are_made_whole_from_the_table(damage: str, tmp_path: Path) -> None:
+    """A run is not held up by them: rows up to its checkpoint are kept, and it is said."""
+    whole = Metrics(tmp_path, 0)
+    for step in range(1, 7):
+        whole.add(_row(step))
+    whole.add(Row("test", 3, 0.2, None, 0.125, error_top5=0.0))
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(DAMAGE[damage](path.read_text()), encoding="latin-1")
+    said: list[str] = []
+    again = Metrics(tmp_path, 5, say=said.append)
+    assert again.rows == [*whole.rows[:3], whole.rows[6], *whole.rows[3:5]]
+    assert len(said) == 1
+    assert f"{path}: damaged; of the 6 rows that are kept" in said[0]
+    assert read_metrics(path) == again.rows
+    Metrics(tmp_path, 5, say=said.append)
+    assert len(said) == 1
+
+
+def test_damaged_metrics_without_a_table_lose_only_what_is_damaged(tmp_path: Path) -> None:
+    whole = Metrics(tmp_path, 0)
+    for step in range(1, 4):
+        whole.add(_row(step))
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(DAMAGE["a line"](path.read_text()))
+    (tmp_path / "metrics.csv").unlink()
+    said: list[str] = []
+    assert [row.step for row in Metrics(tmp_path, 3, say=said.append).rows] == [1, 3]
+    assert "of the 2 rows that are kept, 0 are taken from metrics.csv" in said[0]
+
+
+def test_a_row_without_a_finite_loss_is_read_back(tmp_path: Path) -> None:
+    Metrics(tmp_path, 0).add(Row("test", 2, 0.2, None, 0.125))
+    assert [row.loss for row in read_metrics(tmp_path / "metrics.jsonl")] == [None]
 
 
 def test_metrics_are_the_same_in_both_files(tmp_path: Path) -> None:

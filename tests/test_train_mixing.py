@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
-from resnetc.recipes import Cutmix, Mix, Mixup
-from resnetc.train.draws import step_random
-from resnetc.train.mixing import Targets, mixed, rectangle
+from resnetc.diagnostics import UsageError
+from resnetc.recipes import Cutmix, Mix, Mixup, Recipe
+from resnetc.train.draws import Order, step_random
+from resnetc.train.mixing import Targets, mixed, rectangle, require_partners
 
 
 def _batch() -> tuple[torch.Tensor, torch.Tensor]:
@@ -46,6 +49,31 @@ def test_mixup_is_its_definition(smoothing: float) -> None:
         _slow_loss(logits, soft, smoothing), rel=1e-5
     )
     assert torch.equal(targets.main, soft.argmax(1))
+
+
+@pytest.mark.parametrize(("repeats", "batch"), [(1, 2), (3, 6), (3, 7), (4, 9), (4, 32)])
+@pytest.mark.parametrize("world", [1, 2])
+def test_no_image_is_mixed_with_its_own_copy(repeats: int, batch: int, world: int) -> None:
+    """Wherever among its copies a process's share begins."""
+    order = Order(1_000, batch * world, seed=5, repeats=repeats)
+    own = 0
+    for step in range(30):
+        for rank in range(world):
+            indices = order.take(step, rank, world).indices
+            named = indices.double()[:, None, None, None]
+            found, targets = mixed(named, indices, [Mixup()], 1, step, repeats)
+            own += int((targets.labels == targets.others).sum())
+            blend = targets.share * targets.labels + (1 - targets.share) * targets.others
+            assert torch.allclose(found[:, 0, 0, 0], blend.double(), atol=1e-9)
+    assert own == 0
+
+
+def test_a_share_in_which_copies_would_meet_is_refused() -> None:
+    recipe = Recipe(mix=(Mixup(),), repeats=3)
+    require_partners(recipe, 6)
+    require_partners(replace(recipe, mix=()), 2)
+    with pytest.raises(UsageError, match=r"5 images in each process are too few .* at least 6"):
+        require_partners(recipe, 5)
 
 
 def test_cutmix_is_its_definition() -> None:

@@ -16,7 +16,10 @@ from tiny_networks import spec_file, tiny
 from resnetc.cli.main import run
 from resnetc.diagnostics import UsageError
 from resnetc.driver import Network
-from resnetc.train import StoppedError, train
+from resnetc.recipes import DataSet
+from resnetc.train import StoppedError, runs, train
+from resnetc.train import checkpoint as checkpoints
+from resnetc.train.job import prepare
 from resnetc.train.metrics import read as read_metrics
 from resnetc.train.trainer import Trainer
 
@@ -77,6 +80,30 @@ def test_a_run_that_is_stopped_goes_on_bit_for_bit(
     assert rows[0] == rows[1]
 
 
+def test_how_often_something_is_shown_changes_no_weight(
+    net: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does it where the run is stopped between two tests of the condition, and goes on with
+    other readings. Of 600 iterations the condition is tested every third."""
+    schedule = "schedule=[warmup(lr=0.01, until=train_error < 80%)]"
+    asked = replace(QUICK, iterations=600, overrides=(schedule, "eval_every=600"))
+    runs = {every: tmp_path / str(every) for every in (1, 7, 600)}
+    for every, out in runs.items():
+        train(net, replace(asked, out=out, log_every=every))
+    cut = replace(asked, out=tmp_path / "cut")
+    _stop_at(monkeypatch, step=100, number=signal.SIGTERM)
+    with pytest.raises(StoppedError):
+        train(net, replace(cut, log_every=5))
+    monkeypatch.undo()
+    train(net, replace(cut, log_every=2, resume=True))
+    kept = weights_of(runs[1])
+    assert all(equal(weights_of(out), kept) for out in (runs[7], runs[600], tmp_path / "cut"))
+    rates = [(row.step, row.lr) for row in read_metrics(runs[1] / "metrics.jsonl") if row.lr]
+    warm = max(step for step, lr in rates if lr == 0.01)
+    assert 100 < warm < 600
+    assert warm % 3 == 0
+
+
 def test_the_exit_code_of_a_stopped_run_is_130(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -91,6 +118,44 @@ def test_the_exit_code_of_a_stopped_run_is_130(
         assert "--resume" in said
         assert "Traceback" not in said
         assert steps_of(out) == [5]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+def test_a_signal_before_the_first_step_ends_the_run_with_a_word(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = prepare
+
+    def signalled(*asked: Any) -> Any:
+        os.kill(os.getpid(), number)
+        return whole(*asked)
+
+    monkeypatch.setattr(runs, "prepare", signalled)
+    out = tmp_path / "run"
+    assert run(["train", f"{spec_file(tmp_path)}:tiny", "--out", str(out), "--threads", "1"]) == 130
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    name = signal.Signals(number).name
+    wanted = f"stopped by {name} before its first step, with nothing to save yet"
+    assert ("interrupted" if number == signal.SIGINT else wanted) in said
+    assert not out.exists()
+
+
+def test_a_signal_behind_the_last_step_leaves_a_run_to_go_on_with(
+    net: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Trainer.conclude
+
+    def signalled(self: Trainer) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return whole(self)
+
+    options = replace(QUICK, out=tmp_path / "run", iterations=4)
+    monkeypatch.setattr(Trainer, "conclude", signalled)
+    with pytest.raises(StoppedError, match="SIGTERM behind its last step, with a checkpoint"):
+        train(net, options)
+    monkeypatch.undo()
+    assert train(net, replace(options, resume=True)).iterations == 4
 
 
 def test_resume_starts_where_there_is_nothing_to_go_on_from(net: Network, tmp_path: Path) -> None:
@@ -126,6 +191,48 @@ def test_a_changed_request_is_not_gone_on_with(
     train(net, options)
     with pytest.raises(UsageError, match=message):
         train(net, replace(options, resume=True, **change))
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        ((600, 837), "600 images to train on, 837 for"),
+        ((1_000, None), "1,000 images to train on, 0"),
+    ],
+)
+def test_a_changed_split_is_not_gone_on_with(
+    now: tuple[int, int | None], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, other = (_split(tmp_path, *parts) for parts in ((1_200, 237), now))
+    options = replace(QUICK, data=None, out=tmp_path / "run", iterations=6)
+    _stop_at(monkeypatch, step=3, number=signal.SIGTERM)
+    with pytest.raises(StoppedError):
+        train(first, options)
+    monkeypatch.undo()
+    with pytest.raises(UsageError) as refused:
+        train(other, replace(options, resume=True))
+    assert "another: 1,200 images to train on, 237 for validation then" in str(refused.value)
+    assert said in str(refused.value)
+    assert train(first, replace(options, resume=True)).iterations == 6
+
+
+def _split(folder: Path, images: int, val: int | None) -> Network:
+    """The tiny network, its recipe with a split of the digits."""
+    net = tiny(folder)
+    recipe = replace(net.recipes["short"], data=DataSet("digits", images, val))
+    return replace(net, recipes={"short": recipe})
+
+
+def test_a_checkpoint_that_records_less_is_gone_on_from(net: Network, tmp_path: Path) -> None:
+    """Those of versions that had no word for it."""
+    out = tmp_path / "run"
+    train(net, replace(QUICK, out=out, iterations=4))
+    kept = checkpoints.read(checkpoints.place(out / "checkpoints", 4))
+    del kept.state["identity"]["split"]
+    del kept.state["identity"]["recipe"]["optimizer"]["decay_linear"]
+    del kept.state["files"], kept.state["format"]
+    checkpoints.write(out / "checkpoints", kept)
+    assert train(net, replace(QUICK, out=out, iterations=4, resume=True)).iterations == 4
 
 
 def test_a_changed_network_is_not_gone_on_with(net: Network, tmp_path: Path) -> None:

@@ -12,12 +12,14 @@ from tiny_networks import tiny
 from torch import nn
 
 from resnetc.diagnostics import CompileError, UsageError
-from resnetc.driver import Network
+from resnetc.driver import Network, load
 from resnetc.recipes import (
     PRESETS,
+    AdamW,
     Condition,
     DataSet,
     HorizontalFlip,
+    Lamb,
     Plateau,
     Recipe,
     Sgd,
@@ -27,6 +29,7 @@ from resnetc.recipes import (
     he2015_cifar,
 )
 from resnetc.train import optimizer as optimizing
+from resnetc.train import train
 from resnetc.train.optimizer import CaffeSGD, make_optimizer, set_lr
 from resnetc.train.options import TrainOptions
 from resnetc.train.plan import choose_recipe, make_plan
@@ -93,6 +96,23 @@ def test_the_rate_drops_when_the_error_has_stopped_falling() -> None:
     # A drop starts the count anew.
     assert [schedule.after_evaluation(0.3) for _ in range(2)] == [False, True]
     assert _close(schedule.lr(0), 0.001)
+
+
+def test_a_plateau_that_test_images_steer_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = TrainOptions(data="digits", threads=1, device="cpu", iterations=2, batch=8)
+    net = tiny(tmp_path)
+    for name, override, val in (
+        ("steered", "schedule=[plateau()]", None),
+        ("split", "schedule=[plateau()]", 100),
+        ("steps", "schedule=[step(at=[1])]", None),
+    ):
+        recipe = replace(net.recipes["short"], data=DataSet("digits", 900, val))
+        asked = replace(options, out=tmp_path / name, overrides=(override,))
+        train(replace(net, recipes={"short": recipe}), asked)
+        said = capsys.readouterr().err
+        assert ("the plateau is found by the test images" in said) == (name == "steered")
 
 
 def test_the_rate_does_not_drop_below_the_least() -> None:
@@ -216,6 +236,24 @@ def test_what_decays_is_told_by_role(sgd: Sgd, spared: set[str], net: Network) -
     assert decay["conv1.weight"] == decay["fc.weight"] == 1e-4
 
 
+@pytest.mark.parametrize("recipe", [Sgd, AdamW, Lamb])
+def test_nothing_but_the_weights_of_convolutions_may_decay(
+    recipe: type[Sgd | AdamW | Lamb], net: Network
+) -> None:
+    """FAIR's reading of the paper: "just the weights of the convolution layers"."""
+    module = net.to_torch()
+    asked = recipe(decay_norm=False, decay_bias=False, decay_linear=False)
+    optimizer = make_optimizer(module, net.graph, asked)
+    names = {id(p): name for name, p in module.named_parameters()}
+    decayed = {
+        names[id(p)]
+        for group in optimizer.param_groups
+        for p in group["params"]
+        if group["weight_decay"]
+    }
+    assert decayed == {"conv1.weight"}
+
+
 # ------------------------------------------------------------------------------------------ plan
 
 
@@ -294,6 +332,13 @@ def test_requests_that_make_no_sense(options: TrainOptions, message: str) -> Non
 def test_override_values_of_the_wrong_kind_are_located(text: str) -> None:
     with pytest.raises(CompileError, match=r"--override \w+:1:"):
         make_plan(he2015_cifar(), TrainOptions(overrides=(text,)), images=1000)
+
+
+def test_recipes_that_are_there_are_named_once() -> None:
+    net = load("digits_resnet14")
+    with pytest.raises(UsageError, match=r"no recipe `nosuch`\. There are ") as refused:
+        choose_recipe(net, "nosuch", 8, None)
+    assert str(refused.value).count("digits") == 1
 
 
 def test_overrides_are_written_as_in_a_spec() -> None:

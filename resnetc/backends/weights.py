@@ -6,6 +6,7 @@ writing an artefact never needs more than one array in memory.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -66,6 +67,11 @@ class _SafetensorsFile(Arrays):
         except FileNotFoundError as error:
             raise UsageError(f"{path}: there is no such file") from error
         except (safetensors.SafetensorError, OSError) as error:
+            if path.suffix != ".safetensors":
+                raise UsageError(
+                    f"{path}: these are no weights; give the folder of a run or a checkpoint, or a "
+                    ".safetensors or .pth file"
+                ) from error
             raise RunError(f"{path}: not a whole .safetensors file: {error}") from error
         self._paths = dict.fromkeys(self._file.keys())
 
@@ -182,7 +188,7 @@ def _read_folder(folder: Path) -> Arrays:
     average = folder / CHECKPOINT_AVERAGE
     file = average if average.is_file() else folder / CHECKPOINT_WEIGHTS
     if not file.is_file():
-        raise UsageError(f"{folder}: this folder holds no {CHECKPOINT_WEIGHTS}")
+        raise UsageError(f"{folder}: this folder holds no {CHECKPOINT_WEIGHTS}{_instead(folder)}")
     state = folder / "state.json"
     if state.is_file():
         try:
@@ -193,6 +199,25 @@ def _read_folder(folder: Path) -> Arrays:
             if hashlib.file_digest(opened, "sha256").hexdigest() != expected:
                 raise RunError(f"{file}: damaged: its digest is not the one in {state.name}")
     return _SafetensorsFile(file)
+
+
+def _instead(folder: Path) -> str:
+    """Of a run that has not ended: the checkpoints that may be given in its place, in words."""
+    newest = sorted(folder.glob("checkpoints/step-*"), reverse=True)
+    if not newest:
+        return ""
+    judged = [(error, path) for path in newest if (error := _judged(path)) is not None]
+    best = min(judged, key=lambda each: each[0])[1] if judged else newest[0]
+    which = " and the best" if best == newest[0] else f", or {best}, the best"
+    return f", for the run has not ended; give one of its checkpoints: {newest[0]}, the last{which}"
+
+
+def _judged(checkpoint: Path) -> float | None:
+    """The error that a checkpoint was judged with, None where it was not, or is damaged."""
+    with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
+        error = json.loads((checkpoint / "state.json").read_bytes()).get("error")
+        return None if error is None else float(error)
+    return None
 
 
 def _read_torch(path: Path) -> Arrays:

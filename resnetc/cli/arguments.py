@@ -164,6 +164,23 @@ def load_trained(
     return load(net.reference, {**bound, **net.settings}, outputs=outputs)
 
 
+def run_alone(network: str, settings: tuple[str, ...]) -> Network:
+    """The network of a run whose folder stands in the place of NETWORK, where no weights are given.
+
+    Raises UsageError where it is no folder of a run.
+    """
+    folder = Path(network)
+    if not (folder / LOCK).is_file():
+        raise UsageError(
+            "say which weights with --weights, or give the folder of a run in the place of NETWORK"
+        )
+    if settings:
+        raise UsageError(f"the run in {folder} has its settings; leave out --set")
+    from resnetc.train.replay import network_of
+
+    return network_of(folder)
+
+
 def _trained_network(weights: str | None) -> dict[str, Any] | None:
     """What a run's lock file says of its network; the weights are the run's, or a part of it."""
     if weights is None:

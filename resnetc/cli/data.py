@@ -87,16 +87,20 @@ class _Telling:
     def __init__(self, quiet: bool) -> None:
         self._quiet = quiet
         self._said = 0.0
+        self._corrupt = 0
 
     def __call__(self, now: Progress) -> None:
         if now.corrupt is not None:
+            self._corrupt += 1
             click.echo(f"warning: {now.corrupt}", err=True)
         if self._quiet or (now.seconds < self._said + _LINE_EVERY and now.done < now.total):
             return
         self._said = now.seconds
         rate = (now.done - now.before) / max(now.seconds, 1e-9)
         earlier = f", {now.before:,} from before" if now.before else ""
-        click.echo(f"{now.done:,} of {now.total:,} images, {rate:.0f} images/s{earlier}", err=True)
+        corrupt = f" looked at, {self._corrupt:,} of them corrupt" if self._corrupt else ""
+        seen = f"{now.done:,} of {now.total:,} images{corrupt}"
+        click.echo(f"{seen}, {rate:.0f} images/s{earlier}", err=True)
 
 
 def _summary(to: Path, manifest: Manifest) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from resnetc.cli.arguments import json_option, load_trained, network_argument, set_option
+from resnetc.cli.arguments import json_option, load_trained, network_argument, run_alone, set_option
 
 if TYPE_CHECKING:
     from resnetc.train.predicting import Prediction
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 @set_option
 @click.option(
     "--weights",
-    required=True,
     type=click.Path(path_type=Path),
     help="A run's folder, a checkpoint's, a .safetensors, .pth, .onnx or .engine file.",
 )
@@ -41,18 +40,21 @@ def predict(
     network: str,
     images: tuple[Path, ...],
     settings: tuple[str, ...],
-    weights: Path,
+    weights: Path | None,
     as_json: bool,
     top: int,
     **asked: Any,
 ) -> None:
     """Say what NETWORK takes each IMAGE for: the likeliest classes and their probabilities.
 
-    Images are seen as in an evaluation. Weights of a run bring the classes' names, the mean and
-    the transforms with them. An image that cannot be read is named and the others go on; the exit
-    code is then 1.
+    NETWORK alone may be the folder of a run: its network and its weights. Images are seen as in an
+    evaluation. Weights of a run bring the classes' names, the mean and the transforms with them. An
+    image that cannot be read is named and the others go on; the exit code is then 1.
     """
-    net = load_trained(network, settings, str(weights))
+    if weights is None:
+        net, weights = run_alone(network, settings), Path(network)
+    else:
+        net = load_trained(network, settings, str(weights))
     from resnetc.train import EvaluateOptions
     from resnetc.train.predicting import predict as run
 

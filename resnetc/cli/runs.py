@@ -35,7 +35,9 @@ def runs() -> None:
 def list_command(root: Path, as_json: bool) -> None:
     """List the runs under a folder: their state, and the errors of their last and best weights.
 
-    A run that is "unfinished" is gone on with by --resume, unless it is being trained right now.
+    A run is "finished", or "diverged", "failed" or "interrupted" at an iteration. One that is
+    "unfinished" or "begun" was killed, unless it is being trained right now; all but those that
+    diverged are gone on with by --resume.
     """
     found = list_runs(root)
     if as_json:
@@ -63,8 +65,12 @@ def show(run: str, root: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({**found.to_json(), "settings": settings(found)}, indent=2))
         return
-    pairs = [("run", str(found.path)), ("state", f"{found.state}, {_progress(found)} iterations")]
+    pairs = [
+        ("run", str(found.path)),
+        ("state", f"{found.standing}, {_progress(found)} iterations"),
+    ]
     pairs += [("error", _percent(found.error)), ("best error", _percent(found.best_error))]
+    pairs += [("ending", found.ending)] if found.ending else []
     pairs += [("trouble", found.trouble)] if found.trouble else []
     _print([*pairs, *((name, _short(value)) for name, value in settings(found).items())])
 
@@ -83,7 +89,7 @@ def compare(one: str, two: str, root: Path, as_json: bool) -> None:
         click.echo(json.dumps({"runs": described, "differences": differing}, indent=2))
         return
     rows = [("", *(str(run.path) for run in pair))]
-    rows.append(("state", *(f"{run.state}, {_progress(run)}" for run in pair)))
+    rows.append(("state", *(f"{run.standing}, {_progress(run)}" for run in pair)))
     rows.append(("error", *(_percent(run.error) for run in pair)))
     rows.append(("best error", *(_percent(run.best_error) for run in pair)))
     rows += [(name, _short(a), _short(b)) for name, (a, b) in differing.items()]
@@ -98,7 +104,7 @@ def _row(run: Run) -> tuple[str, ...]:
         run.network,
         run.data,
         str(run.lock.get("seed", "?")),
-        run.state,
+        run.standing,
         _progress(run),
         _percent(run.error),
         _percent(run.best_error),

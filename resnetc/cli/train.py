@@ -13,6 +13,7 @@ from resnetc.cli.arguments import (
     layout_option,
     load_network,
     network_argument,
+    run_alone,
     set_option,
     told,
 )
@@ -201,7 +202,6 @@ def _sides(context: click.Context, option: click.Parameter, text: str | None) ->
 @set_option
 @click.option(
     "--weights",
-    required=True,
     multiple=True,
     type=click.Path(path_type=Path),
     help="A run's folder, a checkpoint's, a .safetensors, .pth, .onnx or .engine file. Given "
@@ -235,11 +235,13 @@ def evaluate(
 ) -> None:
     """Judge weights of NETWORK by the test images of a data set.
 
-    Weights of a run are judged as the run's recipe says; --data is then the run's own set.
+    NETWORK alone may be the folder of a run: its network and its weights. Weights of a run are
+    judged as the run's recipe says; --data is then the run's own set.
     Several are judged together, by the average of their probabilities. Under torchrun or srun the
     images are shared by the processes.
     """
-    net = load_network(network, settings)
+    net = load_network(network, settings) if weights else run_alone(network, settings)
+    weights = weights or (Path(network),)
     from resnetc.train import EvaluateOptions
     from resnetc.train import evaluate as judge
 

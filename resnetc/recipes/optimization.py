@@ -26,8 +26,8 @@ class Sgd:
 
     `form="caffe"` puts the learning rate inside the velocity (`v = m v + lr g`), as the authors'
     code does; `form="torch"` outside. They part only after the learning rate changes.
-    `decay_norm` and `decay_bias` say whether scales and shifts of norms, and biases, decay; the
-    paper is silent, and the authors' Caffe decays all.
+    `decay_norm`, `decay_bias` and `decay_linear` say whether scales and shifts of norms, biases,
+    and weights of linear layers decay; the paper is silent, and the authors' Caffe decays all.
     """
 
     word: ClassVar[str] = "sgd"
@@ -37,6 +37,7 @@ class Sgd:
     form: Literal["caffe", "torch"] = "caffe"
     decay_norm: bool = True
     decay_bias: bool = True
+    decay_linear: bool = True
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class AdamW:
     weight_decay: NotNegative = 0.01
     decay_norm: bool = True
     decay_bias: bool = True
+    decay_linear: bool = True
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ class Lamb:
     clip_norm: AboveZero | None = 1.0
     decay_norm: bool = True
     decay_bias: bool = True
+    decay_linear: bool = True
 
 
 Optimizer = Sgd | AdamW | Lamb
@@ -109,7 +112,10 @@ Loss = CrossEntropy | BinaryCrossEntropy
 
 @dataclass(frozen=True)
 class Condition:
-    """`train_error < 80%`: holds once the running mean of the metric crosses the number."""
+    """`train_error < 80%`: holds once the running mean of the metric crosses the number.
+
+    It is tested two hundred times a run, but at least every hundred iterations.
+    """
 
     metric: Literal["train_error"]
     relation: Literal["<", "<=", ">", ">="]

@@ -30,6 +30,7 @@ from resnetc.recipes.optimization import (
     Ema,
     Lamb,
     Plateau,
+    Progressive,
     Sgd,
     Step,
     Warmup,
@@ -172,6 +173,51 @@ def _rsb_augment(size: int, magnitude: int) -> tuple[Transform, ...]:
     return RandomResizedCrop(size), HorizontalFlip(), strong, *_NORMALISED
 
 
+def mosaic_mild(size: int = 224) -> Recipe:
+    """MosaicML's "mild" recipe for ResNet-50 (2022), for square inputs of `size` pixels: 36 epochs,
+    progressive resizing and an average of the weights.
+
+    From `resnet/main.py` and `resnet/yamls/resnet50.yaml` of github.com/mosaicml/examples. Two
+    things are not as there: the loss is cross entropy, there a binary one summed over classes; and
+    weight decay goes through the velocity, there it does not: 5e-4 a step is
+    5e-4 * (1 - 0.875) / 2.048 here. Its blurring before strides belongs to the network.
+    """
+    crop = (RandomResizedCrop(round(size * 176 / 224)), HorizontalFlip())
+    shorter = round(size * 232 / 224)
+    return Recipe(
+        data=DataSet("imagenet"),
+        augment=(*crop, *_NORMALISED),
+        evaluate=(ResizeShorter((shorter, shorter)), CenterCrop(size), *_NORMALISED),
+        resizing=Progressive(start=0.5, delay=0.4, settle=0.2, increment=4),
+        batch=2048,
+        epochs=36,
+        optimizer=Sgd(lr=2.048, momentum=0.875, weight_decay=3.05e-5, form="torch"),
+        schedule=(Warmup(lr=1e-4, epochs=8.0, ramp=True), Cosine()),
+        label_smoothing=0.08,
+        ema=Ema(decay=0.8706, every=20),  # a half-life of 100 steps
+        precision="bf16",
+    )
+
+
+def mixup_cifar(size: int = 32) -> Recipe:
+    """The recipe of "mixup" for CIFAR (Zhang et al., arXiv 1710.09412), inputs of `size` pixels.
+
+    From its section 3.2 and `train.py` of github.com/facebookresearch/mixup-cifar10: 200 epochs of
+    128 images, drops after 100 and 150, one image in a batch mixed with another by Beta(1, 1).
+    """
+    crop = (Pad(max(1, size // 8)), RandomCrop(size), HorizontalFlip())
+    return Recipe(
+        data=DataSet("cifar10"),
+        augment=(*crop, *_NORMALISED),
+        evaluate=_NORMALISED,
+        mix=(Mixup(1.0),),
+        batch=128,
+        iterations=78_125,
+        optimizer=Sgd(form="torch"),
+        schedule=(Step(at=(39_063, 58_594)),),
+    )
+
+
 def digits(size: int = 8) -> Recipe:
     """A recipe for the 1,437 training digits: seconds to minutes on a CPU. Not the paper's.
 
@@ -210,6 +256,8 @@ PRESETS: dict[str, Callable[[int], Recipe]] = {
     "rsb_a1": rsb_a1,
     "rsb_a2": rsb_a2,
     "rsb_a3": rsb_a3,
+    "mosaic_mild": mosaic_mild,
+    "mixup_cifar": mixup_cifar,
     "digits": digits,
 }
 """Recipes by name; each is called with the input's side in pixels."""

@@ -11,7 +11,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -155,6 +155,8 @@ class Workshop:
 
     request: Request
     say: Say
+    notes: list[str] = field(default_factory=list)
+    """What a reader of the outcomes has to know of how they came about, in sentences."""
 
     def outcomes(self, cells: Iterable[Cell]) -> dict[Cell, Outcome]:
         """Every cell's outcome. Raises StoppedError when asked to stop; what ran is kept."""
@@ -163,6 +165,12 @@ class Workshop:
         spent = sum(json.loads(self._summary(cell).read_text())["seconds"] for cell in there)
         asked = self.request
         iterations = asked.iterations or self._kept_iterations(wanted)
+        if asked.budget is not None and asked.iterations is None and iterations is not None:
+            self.notes.append(
+                f"The budget of {asked.budget:g} minutes did not choose the length: runs of "
+                f"{iterations:,} iterations lie in {asked.runs} already, and all are to be as "
+                "long. For runs that fill the budget, give another --runs."
+            )
         missing = [cell for cell in wanted if cell not in there]
         if asked.budget is None and asked.iterations is None:
             missing = []

@@ -14,6 +14,7 @@ from resnetc.reproduce.page import NOT_RUN, Figure, Report, Table
 from resnetc.train.run_folder import versions
 
 _PAPER_ITERATIONS, _PAPER_DATA = 64_000, "cifar10"
+_CLASSES = 10
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class Context:
     request: Request
     networks: Sequence[tuple[int, Option]]
     outcomes: Mapping[Cell, Outcome]
+    notes: Sequence[str] = ()
+    """What else a reader has to know of the runs, in sentences."""
 
     def cells(self, depth: int, option: Option) -> list[Cell]:
         return [Cell(depth, option, seed) for seed in self.request.seeds]
@@ -48,8 +51,16 @@ class Context:
         return next((why for why in whys if why != NOT_RUN), NOT_RUN)
 
 
+VISIBLE, NOT_VISIBLE = "visible", "not visible"
+TOO_SHORT, TOO_FEW = "too short to say", "too few seeds to say"
+_VERDICTS = (VISIBLE, NOT_VISIBLE, TOO_SHORT, TOO_FEW)
+_LEARNED = 0.5
+"""The share of guessing's mistakes that a network must be below in a shortened run."""
+
+
 def degradation(context: Context, option: Option) -> str:
-    """At which depths the training error lies above the shallowest network's."""
+    """At which depths the training error lies above the shallowest network's, as far as it can be
+    said: of several seeds, and of runs in which the networks have learned."""
     kind = "plain networks" if option == "plain" else "residual networks"
     ran = [
         (depth, spread)
@@ -59,20 +70,30 @@ def degradation(context: Context, option: Option) -> str:
     if len(ran) < 2:
         return f"Degradation of {kind}: not run at two depths."
     (shallow, low), *deeper = ran
-    verdicts: dict[bool, list[str]] = {True: [], False: []}
+    verdicts: dict[str, list[str]] = {verdict: [] for verdict in _VERDICTS}
     told = [f"Training error {100 * low.mean:.2f} % with {shallow} layers"]
     for depth, high in deeper:
         gap, noise = high.mean - low.mean, max(low.deviation, high.deviation)
-        verdicts[gap > noise].append(str(depth))
         several = min(len(low.values), len(high.values)) > 1
+        learned = all(_has_learned(context, each, option) for each in (shallow, depth))
+        verdict = TOO_FEW if not several else NOT_VISIBLE if gap <= noise else VISIBLE
+        verdicts[verdict if learned else TOO_SHORT].append(str(depth))
         sure = f"the seeds' deviation is {100 * noise:.2f}" if several else "of one seed"
         told.append(f"{100 * high.mean:.2f} % with {depth} ({100 * gap:+.2f} points; {sure})")
-    said = [
-        f"{word} with {', '.join(verdicts[seen])} layers"
-        for seen, word in ((True, "visible"), (False, "not visible"))
-        if verdicts[seen]
-    ]
+    said = [f"{word} with {', '.join(at)} layers" for word, at in verdicts.items() if at]
     return f"Degradation of {kind}: {', '.join(said)}. {', '.join(told)}."
+
+
+def _has_learned(context: Context, depth: int, option: Option) -> bool:
+    """Whether runs are as long as the recipe has them, or a network makes fewer than half the
+    mistakes of guessing: before, what is compared is how fast they start."""
+    own = context.request.recipe(Cell(depth, option)).iterations or 0
+    found = context.found(depth, option)
+    if all(each.iterations >= own for each in found):
+        return True
+    classes = len(found[0].lock.get("data_set", {}).get("classes", ())) or _CLASSES
+    error = sum(each.train_error for each in found) / len(found)
+    return error < _LEARNED * (1 - 1 / classes)
 
 
 def errors(context: Context) -> Table:
@@ -143,7 +164,7 @@ def report(
     return Report(
         context.name,
         context.title,
-        findings,
+        [*findings, *context.notes],
         [*tables, _runs(outcomes)],
         _deviations(context, ran),
         figures,

@@ -41,12 +41,14 @@ def run(names: Sequence[str], request: Request, say: Say) -> list[Report]:
         for seed in request.seeds
         for depth, option in sorted({pair for pairs in networks.values() for pair in pairs})
     ]
-    outcomes = Workshop(request, say).outcomes(cells)
+    workshop = Workshop(request, say)
+    outcomes = workshop.outcomes(cells)
     reports = []
     for name in names:
         study = STUDIES[name]
         shown = list(dict.fromkeys([*study.networks, *networks[name]]))
-        reports.append(study.report(Context(name, study.title, request, sorted(shown), outcomes)))
+        context = Context(name, study.title, request, sorted(shown), outcomes, workshop.notes)
+        reports.append(study.report(context))
     return reports
 
 
@@ -122,6 +124,8 @@ def _table3(context: Context) -> Report:
             o: context.spread(depth, o, "test_error") for _, o in _options_at(context, depth)
         }
         ran = sorted((spread.mean, option) for option, spread in spreads.items() if spread)
+        if not ran and depth not in (context.request.depths or (depth,)):
+            continue
         order = " < ".join(option for _, option in ran)
         findings.append(
             f"{depth} layers, by test error: {order}." if order else f"{depth} layers: {NOT_RUN}."

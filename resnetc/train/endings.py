@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
+from resnetc.atomic import write_text
 from resnetc.diagnostics import RunError
 from resnetc.train import checkpoint as checkpoints
 from resnetc.train.plainly import said_plainly
@@ -22,6 +25,40 @@ class DivergedError(RunError):
             "with a smaller --lr, or a warm-up, and another --out"
         )
         self.step = step
+
+
+@contextlib.contextmanager
+def ending_recorded(file: Path, state: HasStep) -> Iterator[None]:
+    """Write how the block ends, unless well, into `file`, for those that list runs: diverged,
+    interrupted or failed, at which step, and what was said. What an earlier end left goes first.
+
+    A disk that cannot take it is no other end; a folder that has gone is not made anew.
+    """
+    file.unlink(missing_ok=True)
+    try:
+        yield
+    except BaseException as error:
+        told = {
+            "ending": _kind(error),
+            "step": error.step if isinstance(error, DivergedError) else state.step,
+            "said": str(error) or type(error).__name__,
+        }
+        with contextlib.suppress(RunError, OSError):
+            if file.parent.is_dir():
+                write_text(file, json.dumps(told, indent=2) + "\n")
+        raise
+
+
+def _kind(error: BaseException) -> str:
+    if isinstance(error, DivergedError):
+        return "diverged"
+    return "interrupted" if isinstance(error, StoppedError | KeyboardInterrupt) else "failed"
+
+
+class HasStep(Protocol):
+    """What goes from step to step."""
+
+    step: int
 
 
 @contextlib.contextmanager

@@ -230,6 +230,7 @@ def _stack(items: list[Any]) -> tuple[Tensor, Tensor] | ResnetcError:
 def leave_signals_to_the_parent(worker: int) -> None:
     """Ctrl-C reaches every process of the terminal; only the parent acts on it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     torch.set_num_threads(1)
 

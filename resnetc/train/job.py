@@ -11,12 +11,13 @@ import torch
 from resnetc.diagnostics import MissingError, UsageError
 from resnetc.ir import Graph
 from resnetc.ops import Conv2d
-from resnetc.recipes import DataSet, Recipe
+from resnetc.recipes import DataSet, Plateau, Recipe
 from resnetc.train.datasets import ImageData, Images, Wanted, open_data, split_reference
 from resnetc.train.draws import SPLIT, permutation
 from resnetc.train.evaluation import BATCH, Mode
 from resnetc.train.feed import View, Workers, measure, needs_statistics, view
 from resnetc.train.memory import MemoryPlan, plan_memory
+from resnetc.train.mixing import require_partners
 from resnetc.train.options import TrainOptions
 from resnetc.train.plan import Plan, choose_recipe, make_plan, with_options
 from resnetc.train.processes import World
@@ -86,6 +87,11 @@ class Job:
     def notes(self) -> tuple[str, ...]:
         """What was chosen or changed and why, in sentences."""
         said = list(self.plan.notes)
+        if self.kind == "test" and any(isinstance(p, Plateau) for p in self.recipe.schedule):
+            said.append(
+                "the plateau is found by the test images, for the recipe splits no validation "
+                "images off: their error is no unbiased one"
+            )
         if self.spoiled is not None:
             said.append(
                 f"images lie contiguous: channels last, PyTorch's kernel for {self.spoiled} "
@@ -119,6 +125,7 @@ def prepare(
     train, judge, kind = split(data, asked.data)
     plan = make_plan(recipe, options, len(train))
     require_parts(world.share(plan.recipe.batch), options.parts)
+    require_partners(plan.recipe, world.share(plan.recipe.batch))
     require_sizes(net, plan, wanted)
     memory = plan_memory(net, plan.recipe, device, options, world)
     workers = Workers(_worker_count(options, world), pinned=device.type == "cuda")
@@ -181,6 +188,7 @@ def identity(job: Job, options: TrainOptions, world: World) -> dict[str, Any]:
     return {
         "graph": job.net.graph.hash,
         "data": job.data.fingerprint + (job.kind if job.kind == "val" else ""),
+        "split": _split_of(job),
         "seed": options.seed,
         "recipe": recipe,
         "versions": versions(),
@@ -190,8 +198,20 @@ def identity(job: Job, options: TrainOptions, world: World) -> dict[str, Any]:
         "accumulate": options.parts,
         "compile": options.compile,
         "deterministic": options.deterministic,
-        "about": {"graph": _describe(job.net), "data": f"{job.data.name} ({job.data.where})"},
+        "about": {"graph": _describe(job.net), "data": _describe_data(job)},
     }
+
+
+def _split_of(job: Job) -> str:
+    """How many images are trained on, and how many of the training set steer the run."""
+    val = len(job.judge.images) if job.kind == "val" else 0
+    return f"{len(job.train.images):,} images to train on, {val:,} for validation"
+
+
+def _describe_data(job: Job) -> str:
+    """A set for those who wonder whether it is the same."""
+    steered = ", with validation images" if job.kind == "val" else ""
+    return f"{job.data.name} ({job.data.where}){steered}"
 
 
 def _describe(net: Network) -> str:

@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from resnetc.recipes import BinaryCrossEntropy, CrossEntropy, Cutmix, Loss, Mix, Mixup
+from resnetc.diagnostics import UsageError
+from resnetc.recipes import BinaryCrossEntropy, CrossEntropy, Cutmix, Loss, Mix, Mixup, Recipe
 from resnetc.train.draws import step_random
 
 _CROSS_ENTROPY = CrossEntropy()
@@ -60,10 +61,17 @@ class Targets:
 
 
 def mixed(
-    images: Tensor, labels: Tensor, mixes: Sequence[Mix], seed: int, step: int
+    images: Tensor,
+    labels: Tensor,
+    mixes: Sequence[Mix],
+    seed: int,
+    step: int,
+    copies: int = 1,
 ) -> tuple[Tensor, Targets]:
     """A batch [B, C, H, W] by one of the mixes; each image's partner is the one before it.
 
+    Of images that come in so many `copies`, one after the other, the partner is the one that many
+    places before: another image, where the batch holds twice as many (`require_partners`).
     Which mix, its share and its rectangle are drawn once a batch, by (seed, step).
     """
     if not mixes:
@@ -71,7 +79,7 @@ def mixed(
     draw = step_random(seed, step)
     mix = draw.choice(mixes)
     share = draw.betavariate(mix.alpha, mix.alpha)
-    partners, others = images.roll(1, 0), labels.roll(1, 0)
+    partners, others = images.roll(copies, 0), labels.roll(copies, 0)
     if isinstance(mix, Mixup):
         return images * share + partners * (1.0 - share), Targets(labels, others, share)
     height, width = images.shape[-2:]
@@ -80,6 +88,17 @@ def mixed(
     pasted[..., top:bottom, left:right] = partners[..., top:bottom, left:right]
     kept = 1.0 - (bottom - top) * (right - left) / (height * width)
     return pasted, Targets(labels, others, kept)
+
+
+def require_partners(recipe: Recipe, share: int) -> None:
+    """Raise UsageError where images would be mixed with copies of themselves, in a process's share
+    of a batch: between two copies lie fewer places than there are copies, round the end too."""
+    if recipe.mix and recipe.repeats > 1 and share < 2 * recipe.repeats:
+        raise UsageError(
+            f"{share} images in each process are too few to mix images that are repeated "
+            f"{recipe.repeats} times: copies would be mixed with each other; give at least "
+            f"{2 * recipe.repeats} to each process with --batch"
+        )
 
 
 def rectangle(

@@ -11,7 +11,7 @@ from torch.optim.sgd import sgd
 
 from resnetc.diagnostics import InternalError
 from resnetc.ir import Graph
-from resnetc.ops import Role
+from resnetc.ops import Linear, Role
 from resnetc.recipes import Lamb, Optimizer, Sgd
 from resnetc.train.lamb import LAMB
 
@@ -100,13 +100,17 @@ def _in_one_pass(
 
 
 def make_optimizer(module: nn.Module, graph: Graph, recipe: Optimizer) -> torch.optim.Optimizer:
-    """The optimizer a recipe asks for; which parameters decay is told by their roles."""
+    """The optimizer a recipe asks for; which parameters decay is told by their roles, and of
+    weights by what they belong to."""
+    linear = _of_linear_layers(graph)
     decays: list[Tensor] = []
     spared: list[Tensor] = []
     for path, parameter in module.named_parameters():
         if path not in graph.parameters:
             raise InternalError(f"the module's parameter {path} is not in the graph")
-        (decays if _decays(graph.parameters[path].role, recipe) else spared).append(parameter)
+        decayed = _decays(graph.parameters[path].role, recipe)
+        decayed = decayed and (recipe.decay_linear or path not in linear)
+        (decays if decayed else spared).append(parameter)
     groups: list[dict[str, Any]] = [
         {"params": decays, "weight_decay": recipe.weight_decay},
         {"params": spared, "weight_decay": 0.0},
@@ -125,6 +129,17 @@ def _made(groups: list[dict[str, Any]], recipe: Optimizer) -> torch.optim.Optimi
         return LAMB(groups, recipe.lr, betas, recipe.eps, clip_norm=recipe.clip_norm)
     # Its count of steps is on the device then, so that a step can be captured in a CUDA graph.
     return torch.optim.AdamW(groups, recipe.lr, betas, recipe.eps, fused=True)
+
+
+def _of_linear_layers(graph: Graph) -> set[str]:
+    """The paths of linear layers' weights."""
+    return {
+        parameter.path
+        for node in graph
+        if isinstance(node.op, Linear)
+        for parameter in node.parameters
+        if parameter.role is Role.WEIGHT
+    }
 
 
 def _decays(role: Role, recipe: Optimizer) -> bool:

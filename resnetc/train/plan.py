@@ -39,7 +39,8 @@ class HasRecipes(Protocol):
 class Plan:
     """What a run does: the recipe with all its numbers settled.
 
-    `eval_every` and `log_every` are in iterations; `notes` say in sentences what was chosen or
+    `eval_every`, `log_every` and `test_every` are in iterations; the last is how often a warm-up's
+    condition is tested, and no option changes it. `notes` say in sentences what was chosen or
     changed and why.
     """
 
@@ -47,6 +48,7 @@ class Plan:
     iterations: int
     eval_every: int
     log_every: int
+    test_every: int
     notes: tuple[str, ...]
 
 
@@ -62,9 +64,9 @@ def choose_recipe(
             return net.recipes[name], f"recipe {name} of the network's file"
         if name in PRESETS:
             return PRESETS[name](size), f"preset {name}"
-        known = [*net.recipes, *PRESETS]
+        known = dict.fromkeys([*net.recipes, *PRESETS])
         close = suggest(name, known)
-        meant = f"; did you mean `{close}`?" if close else ""
+        meant = f"; did you mean `{close}`?" if close else "."
         raise UsageError(f"there is no recipe `{name}`{meant} There are {', '.join(known)}.")
     if net.recipe is not None:
         return net.recipe, "the network's own recipe"
@@ -90,11 +92,13 @@ def make_plan(recipe: Recipe, options: TrainOptions, images: int) -> Plan:
     final = replace(asked, iterations=length, epochs=None)
     epoch = math.ceil(images / final.batch)
     notes += _warnings(final, length)
+    usual = min(max(length // _MOST_READINGS, 1), _SPARSEST_READING)
     return Plan(
         final,
         length,
         eval_every=min(final.eval_every or epoch, length),
-        log_every=options.log_every or min(max(length // _MOST_READINGS, 1), _SPARSEST_READING),
+        log_every=options.log_every or usual,
+        test_every=usual,
         notes=tuple(notes),
     )
 

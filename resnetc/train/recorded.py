@@ -21,21 +21,21 @@ def recorded_recipe(lock: Mapping[str, Any]) -> Recipe:
         data = lock["data_set"]
         split = DataSet(data["name"], data["train"], data["val"] or None)
         fields = {**lock["recipe"], "data": None}
-        recipe: Recipe = _made(fields, Recipe)
+        recipe: Recipe = made(fields, Recipe)
         return dataclasses.replace(recipe, data=split)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunError(f"the lock file does not record the recipe of a run: {error}") from error
 
 
-def _made(value: Any, wanted: Any) -> Any:
+def made(value: Any, wanted: Any) -> Any:
     """A value of JSON as a field of this type holds it."""
     if isinstance(value, Mapping):
         kind = WORDS[value["word"]] if "word" in value else _record_type(wanted)
         hints = typing.get_type_hints(kind)
-        return kind(**{k: _made(v, hints[k]) for k, v in value.items() if k != "word"})
+        return kind(**{k: made(v, hints[k]) for k, v in value.items() if k != "word"})
     if isinstance(value, list):
         items = next(option for option in _options(wanted) if typing.get_origin(option) is tuple)
-        return tuple(_made(item, typing.get_args(items)[0]) for item in value)
+        return tuple(made(item, typing.get_args(items)[0]) for item in value)
     return value
 
 

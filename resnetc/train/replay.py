@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from resnetc.diagnostics import CompileError, RunError, UsageError
 from resnetc.driver import load
 from resnetc.train.options import TrainOptions
+from resnetc.train.run_folder import LOCK
 
 if TYPE_CHECKING:
     from resnetc.driver import Network
@@ -42,6 +43,15 @@ def replay(lock_file: Path, options: TrainOptions) -> tuple[Network, TrainOption
     except (KeyError, TypeError) as error:
         raise RunError(f"{lock_file}: not the lock file of a run: {error} is missing") from error
     return net, asked
+
+
+def network_of(run: Path) -> Network:
+    """The network that the run in a folder trained. Raises as `replay` does."""
+    lock_file = run / LOCK
+    try:
+        return recorded_network(lock_file, _read(lock_file))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{lock_file}: not the lock file of a run: {error} is missing") from error
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -24,7 +24,9 @@ from safetensors.torch import load_file, save
 from resnetc import __version__
 from resnetc.atomic import replacing, write_text
 from resnetc.diagnostics import RunError, UsageError
+from resnetc.recipes import Recipe
 from resnetc.train.options import RUNS
+from resnetc.train.recorded import made
 from resnetc.train.transforms import Statistics
 
 if TYPE_CHECKING:
@@ -65,6 +67,11 @@ class RunFolder:
     @property
     def summary(self) -> Path:
         return self.path / "report" / "summary.json"
+
+    @property
+    def ending(self) -> Path:
+        """How the run ended last, where that was not well."""
+        return self.path / "report" / "ending.json"
 
     def write_start(self, net: Network, lock: Mapping[str, Any], statistics: Statistics) -> None:
         """Write what is known before the first step."""
@@ -146,6 +153,7 @@ def sha256(text: str) -> str:
 _MUST_AGREE = {
     "graph": "the network",
     "data": "the data set",
+    "split": "the split of the data set",
     "seed": "the seed",
 }
 _SHOULD_AGREE = {
@@ -157,6 +165,9 @@ _SHOULD_AGREE = {
     "accumulate": "parts that a batch is accumulated in",
     "compile": "compiled blocks",
 }
+_DIGESTS = ("graph", "data")
+_LATER = ("split",)
+"""What earlier runs did not record; it is not held against them."""
 _EARLIER = {"accumulate": 1, "compile": False}
 """What runs did that could not be told otherwise."""
 
@@ -179,7 +190,7 @@ def compare(
     changes = [
         f"{what} is another: {_told(before, key)} then, {_told(now, key)} now"
         for key, what in _MUST_AGREE.items()
-        if before.get(key) != now[key]
+        if before.get(key) != now.get(key) and not (key in _LATER and key not in before)
     ]
     changes += _recipe_changes(before.get("recipe") or {}, now["recipe"])
     if changes:
@@ -210,18 +221,30 @@ def _norm_images(identity: Mapping[str, Any]) -> int:
 
 
 def _recipe_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    complete = _completed(before)
     return [
         f"the recipe's {key} is another: {json.dumps(before.get(key))} then, "
         f"{json.dumps(now[key])} now"
         for key in now
-        if before.get(key) != now[key]
+        if now[key] not in (before.get(key), complete.get(key))
     ]
+
+
+def _completed(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A recipe as an earlier version recorded it, and the fields that have come since as they are
+    by default: so it was. One that cannot be read stays what it is."""
+    try:
+        complete: dict[str, Any] = record(made({**recipe, "data": None}, Recipe))
+    except (KeyError, TypeError, ValueError, AttributeError, StopIteration):
+        return recipe
+    return complete
 
 
 def _told(identity: Mapping[str, Any], key: str) -> str:
     """A value of an identity; a digest goes with words for what it is of, where they are kept."""
     value = identity.get(key)
     short = value[:12] if isinstance(value, str) else str(value)
+    short = str(value)[:12] if key in _DIGESTS else str(value)
     about = identity.get("about", {}).get(key)
     return f"{about} [{short}]" if about else short
 

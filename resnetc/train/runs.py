@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,9 @@ from resnetc.train import checkpoint as checkpoints
 from resnetc.train.board import Board, require_tensorboard
 from resnetc.train.curves import draw_curves
 from resnetc.train.deterministic import torch_settings
-from resnetc.train.endings import said_with_what_is_left
+from resnetc.train.endings import ending_recorded, said_with_what_is_left
 from resnetc.train.evaluation import Evaluation
-from resnetc.train.job import choose_device, identity, lock, prepare
+from resnetc.train.job import Job, choose_device, identity, lock, prepare
 from resnetc.train.memory import freed_at_once
 from resnetc.train.metrics import Metrics
 from resnetc.train.options import TrainOptions
@@ -26,8 +27,8 @@ from resnetc.train.plainly import said_plainly
 from resnetc.train.processes import World, joined
 from resnetc.train.progress import make_reporter
 from resnetc.train.run_folder import RunFolder, choose_folder, compare
-from resnetc.train.state import initial_state, restore
-from resnetc.train.stop import stop_requests
+from resnetc.train.state import State, initial_state, restore
+from resnetc.train.stop import StopRequest, stop_requests
 from resnetc.train.trainer import Trainer
 from resnetc.version import __version__
 
@@ -86,15 +87,21 @@ def train(net: Network, options: TrainOptions | None = None) -> TrainResult:
         require_tensorboard()
     settings = torch_settings(deterministic=options.deterministic, threads=options.threads)
     freeing = freed_at_once(options.memory_limit)
-    with settings, freeing, joined(options.device, options.peer_timeout) as world, said_plainly():
+    all_together = joined(options.device, options.peer_timeout)
+    with stop_requests() as stop, settings, freeing, all_together as world, said_plainly():
         device = choose_device(options.device, world)
         chosen = choose_folder(options.out, net.name, options.resume) if world.leads else None
         run: RunFolder = world.agree(chosen)
-        return _train(net, options, world, device, run)
+        return _train(net, options, world, device, run, stop)
 
 
 def _train(
-    net: Network, options: TrainOptions, world: World, device: torch.device, run: RunFolder
+    net: Network,
+    options: TrainOptions,
+    world: World,
+    device: torch.device,
+    run: RunFolder,
+    stop: StopRequest,
 ) -> TrainResult:
     said: list[str] = []
     saved = checkpoints.newest(run.checkpoints, said.append) if options.resume else None
@@ -111,19 +118,35 @@ def _train(
         said.append(f"going on from iteration {state.step:,}")
     elif world.leads:
         run.write_start(job.net, lock(job, options, world), job.statistics)
+    with ending_recorded(run.ending, state) if world.leads else contextlib.nullcontext():
+        start = [*job.headline(world, options.seed), *said, f"run: {run.path}"]
+        return _go_on(job, state, world, options, run, same, start, stop)
+
+
+def _go_on(
+    job: Job,
+    state: State,
+    world: World,
+    options: TrainOptions,
+    run: RunFolder,
+    same: dict[str, Any],
+    start: list[str],
+    stop: StopRequest,
+) -> TrainResult:
+    """From a step boundary to the end of the plan; `start` is said before."""
     reporter = make_reporter(
         job.plan.iterations, speaks=world.leads, shows_progress=options.progress
     )
     metrics: Metrics | None = None
     try:
-        for line in [*job.headline(world, options.seed), *said, f"run: {run.path}"]:
+        for line in start:
             reporter.note(line)
         if world.leads:
             board = Board(run.board, state.step) if options.tensorboard else None
-            metrics = Metrics(run.path, state.step, board)
+            metrics = Metrics(run.path, state.step, board, reporter.note)
         trainer = Trainer(job, state, world, options, run, reporter, same, metrics)
         with said_with_what_is_left(run.checkpoints):
-            with stop_requests() as stop:
+            with stop.at_boundaries():
                 trainer.train(stop)
             return _finish(trainer)
     finally:

@@ -1,10 +1,11 @@
 """The learning rate as a small state machine whose state is saved with every checkpoint.
 
 Warm-ups come first, one after the other, each at its own rate until its condition holds or its
-iterations are over. Then the rate is the optimizer's, times the factor of every milestone passed,
-times the factor of every plateau met. Milestones count from the first iteration of the run,
-warm-up included ("The rest of the learning schedule is as done previously", section 4.2). A cosine
-goes from the end of the warm-ups to the end of the run.
+iterations are over; a condition is tested at an interval that the length of the run decides, so
+that how often something is shown changes no weight. Then the rate is the optimizer's, times the
+factor of every milestone passed, times the factor of every plateau met. Milestones count from the
+first iteration of the run, warm-up included ("The rest of the learning schedule is as done
+previously", section 4.2). A cosine goes from the end of the warm-ups to the end of the run.
 """
 
 from __future__ import annotations
@@ -81,6 +82,11 @@ class Schedule:
     def warming(self) -> bool:
         """Whether the step whose rate was asked for last belongs to a warm-up."""
         return self._warmup is not None
+
+    @property
+    def awaits_error(self) -> bool:
+        """Whether a warm-up that is not over yet depends on the training error."""
+        return any(w.until is not None for w in self._warmups[self.state.warmups_done :])
 
     def after_training(self, step: int, train_error: float) -> None:
         """Told the running mean of the training error, in [0, 1], before step `step`."""

@@ -81,7 +81,9 @@ class State:
     """A run at a step boundary: `step` steps are done.
 
     `judged` is the evaluation made at this very boundary, None at others; `train_error` the last
-    reading's. `average` is of the weights, where the recipe keeps one.
+    reading's. `untested` are right answers and images that readings have taken off the device since
+    a warm-up's condition was last tested; with `sums` they are all since then. `average` is of the
+    weights, where the recipe keeps one.
     """
 
     module: nn.Module
@@ -91,6 +93,7 @@ class State:
     average: Average | None = None
     step: int = 0
     train_error: float | None = None
+    untested: tuple[int, int] = (0, 0)
     judged: Evaluation | None = None
     watch: Stopwatch = field(default_factory=Stopwatch)
 
@@ -135,6 +138,7 @@ def snapshot(state: State, world: World, device: torch.device, extra: dict[str, 
         "step": state.step,
         "schedule": state.schedule.to_json(),
         "sums": sums,
+        "untested": state.untested,
         "train_error": state.train_error,
         "error": state.judged.error if state.judged else None,
         "seconds": state.watch.total,
@@ -159,6 +163,8 @@ def restore(state: State, checkpoint: Checkpoint, world: World, device: torch.de
     state.schedule.restore(facts["schedule"])
     state.step = checkpoint.step
     state.train_error = facts["train_error"]
+    right, images = facts.get("untested", (0, 0))
+    state.untested = (right, images)
     state.watch = Stopwatch(facts["seconds"])
     sums = facts["sums"]
     if len(sums) != world.size:

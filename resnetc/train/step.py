@@ -91,7 +91,8 @@ class Step:
 
         Gradients are averaged over processes while the last part is worked on, and not before.
         """
-        images, targets = mixed(images, labels, self.recipe.mix, self.seed, self.state.step)
+        recipe, seed, step = self.recipe, self.seed, self.state.step
+        images, targets = mixed(images, labels, recipe.mix, seed, step, recipe.repeats)
         tensors = self.mode.laid_out(images), targets.labels, targets.others
         parts = list(zip(*(tensor.chunk(self.accumulate) for tensor in tensors), strict=True))
         for number, (part, main, others) in enumerate(parts, 1):

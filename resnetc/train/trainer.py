@@ -6,7 +6,7 @@ import contextlib
 import math
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -182,6 +182,8 @@ class Trainer:
         at_end = step == plan.iterations
         if step % plan.log_every == 0 or at_end:
             self._read()
+        if step % plan.test_every == 0 and self.state.schedule.awaits_error:
+            self._test_condition()
         evaluates = step % plan.eval_every == 0 or at_end
         if evaluates:
             self._judge()
@@ -191,14 +193,14 @@ class Trainer:
             self._save()
 
     def _read(self) -> None:
-        """Take the sums off the device: the one place where the host waits for it."""
+        """Take the sums off the device, for which the host waits."""
         state, batch = self.state, self.job.recipe.batch
         loss, right, images = self.world.sum(state.sums.numbers()).tolist()
         seconds = state.watch.lap()
         require_finite(loss, state.step)
         state.train_error = 1.0 - right / images
         lr = state.schedule.lr(state.step - 1)
-        state.schedule.after_training(state.step, state.train_error)
+        state.untested = _plus(state.untested, (right, images))
         state.sums.set(0.0, 0, 0)
         speed = self._steps_in_lap * batch / seconds if seconds > 0 else None
         self._steps_in_lap = 0
@@ -215,6 +217,18 @@ class Trainer:
         self._record(row)
         self.reporter.training(row, self._seconds_left())
         state.watch.run()
+
+    def _test_condition(self) -> None:
+        """Tell the schedule the training error since it was told last, whatever was read between.
+
+        Answers are counted in whole numbers, so that readings lose nothing.
+        """
+        state = self.state
+        _, *since = self.world.sum(state.sums.numbers()).tolist()
+        right, images = _plus(state.untested, since)
+        # What the sums hold now, a later reading will take off once more.
+        state.untested = _plus((0, 0), [-count for count in since])
+        state.schedule.after_training(state.step, 1.0 - right / images)
 
     def _seconds_left(self) -> float:
         """By the mean speed since this process began; evaluations are left out."""
@@ -285,3 +299,9 @@ class Trainer:
             raise StoppedError(said)
         self.reporter.note(said)
         raise KeyboardInterrupt
+
+
+def _plus(counted: tuple[int, int], more: Sequence[float]) -> tuple[int, int]:
+    """Right answers and images, and more of them."""
+    right, images = more
+    return counted[0] + int(right), counted[1] + int(images)

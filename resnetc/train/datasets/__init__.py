@@ -28,8 +28,8 @@ def split_reference(reference: str) -> tuple[str, Path | None]:
     name = name.replace("-", "_")
     if name not in DATA_SETS:
         close = suggest(name, DATA_SETS)
-        meant = f"; did you mean `{close}`?" if close else ""
-        raise UsageError(f"no data set `{name}`{meant} Known are {', '.join(DATA_SETS)}")
+        meant = f"; did you mean `{close}`?" if close else "."
+        raise UsageError(f"no data set `{name}`{meant} Known are {', '.join(DATA_SETS)}.")
     if colon and not path:
         raise UsageError(f"--data {reference}: a path is missing behind the colon")
     return name, Path(path).expanduser() if path else None

@@ -73,6 +73,9 @@ class FileImages:
         path = self.paths[index]
         try:
             return decode(np.fromfile(path, dtype=np.uint8))
+        except OSError as error:
+            why = error.strerror or error
+            raise RunError(f"{path}: this image cannot be read: {why}") from error
         except Exception as error:  # Pillow's readers may raise anything for a damaged file
             raise RunError(f"{path}: this image cannot be read: {error}") from error
 
