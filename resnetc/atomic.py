@@ -7,6 +7,7 @@ import ctypes
 import errno
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
@@ -34,9 +35,13 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
 
     Until then, and after any error or interrupt, what stood at `path` is untouched. The folder is
     made when it is missing. Without `durable` that holds for a process that dies, and not for a
-    machine: for one of very many files that are sent to the disk together, by `settle`. Raises
-    RunError in plain words when the disk refuses.
+    machine: for one of very many files that are sent to the disk together, by `settle`. A device
+    or a pipe is written to as it is. Raises RunError in plain words when the disk refuses.
     """
+    if _is_stream(path):
+        with _plainly(path), path.open("wb") as file:
+            yield file
+        return
     with _plainly(path), _beside(path) as beside:
         with beside.open("wb") as file:
             yield file
@@ -44,6 +49,15 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
             if durable:
                 os.fsync(file.fileno())
         beside.replace(path)
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether this is neither file nor folder: what is renamed over a device takes it from all."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def write_together(contents: Mapping[Path, bytes]) -> None:

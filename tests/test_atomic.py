@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,22 @@ def test_a_file_appears_whole(tmp_path: Path) -> None:
     write_text(target, "text")
     assert target.read_text() == "text"
     assert [p.name for p in target.parent.iterdir()] == ["a.txt"]
+
+
+def test_a_pipe_and_a_device_are_written_to_and_stay(tmp_path: Path) -> None:
+    pipe, device = tmp_path / "pipe", tmp_path / "device"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as thread:
+        read = thread.submit(pipe.read_text)
+        write_text(pipe, "all of it")
+        assert read.result(timeout=60) == "all of it"
+    assert pipe.is_fifo()
+    device.symlink_to("/dev/full")
+    with pytest.raises(RunError, match="device: the disk is full"):
+        write_text(device, "a byte too many")
+    assert device.is_symlink()
+    assert Path("/dev/full").is_char_device()
+    assert sorted(tmp_path.iterdir()) == [device, pipe]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])

@@ -72,7 +72,7 @@ def test_a_value_from_outside_is_to_blame(folder: Folder) -> None:
     with pytest.raises(CompileError) as error:
         load(f"{path}:m", {"width": "0"})
     (found,) = error.value.diagnostics
-    assert (str(found.primary.span), found.primary.text) == ("--set width:1:1", "given for `width`")
+    assert (str(found.primary.span), found.primary.text) == ("--set:1:7", "given for `width`")
 
 
 def test_where_no_value_is_to_blame_the_call_or_the_derivation_stands_beside(

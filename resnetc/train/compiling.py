@@ -22,6 +22,7 @@ from torch._functorch.partitioners import default_partition
 from torch._inductor.custom_graph_pass import CustomPartitionerFn
 
 from resnetc.backends.torch import is_emitted
+from resnetc.train.overruns import has_overrunning_layer
 
 Backend = str | Callable[..., Any]
 
@@ -38,7 +39,11 @@ def compile_blocks(
     for unit in repeated_blocks(module):
         units[type(unit)].append(unit)
     on_cpu = all(parameter.device.type == "cpu" for parameter in module.parameters())
-    options = {"custom_partitioner_fn": _AsEager()} if on_cpu and backend == "inductor" else None
+    options: dict[str, Any] | None = None
+    if on_cpu and backend == "inductor":
+        options = {"custom_partitioner_fn": _AsEager()}
+        if has_overrunning_layer(module):
+            options["layout_optimization"] = False
     attempt = _Attempt(say, backend, options)
     for kind, alike in units.items():
         forward = attempt.at(kind.forward)

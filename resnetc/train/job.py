@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from resnetc.diagnostics import MissingError, UsageError
-from resnetc.ir import Graph
-from resnetc.ops import Conv2d
 from resnetc.recipes import DataSet, Plateau, Recipe
 from resnetc.train.datasets import ImageData, Images, Wanted, open_data, split_reference
 from resnetc.train.draws import SPLIT, permutation
@@ -19,6 +17,7 @@ from resnetc.train.feed import View, Workers, measure, needs_statistics, view
 from resnetc.train.memory import MemoryPlan, plan_memory
 from resnetc.train.mixing import require_partners
 from resnetc.train.options import TrainOptions
+from resnetc.train.overruns import overrunning_layer
 from resnetc.train.plan import Plan, choose_recipe, make_plan, with_options
 from resnetc.train.processes import World
 from resnetc.train.recorded import recorded_recipe
@@ -53,7 +52,7 @@ class Job:
     origin: str
     reference: str
     memory: MemoryPlan | None = None
-    spoiled: str | None = None
+    overrun: str | None = None
     """The layer for whose sake images do not lie channels last."""
 
     @property
@@ -92,9 +91,9 @@ class Job:
                 "the plateau is found by the test images, for the recipe splits no validation "
                 "images off: their error is no unbiased one"
             )
-        if self.spoiled is not None:
+        if self.overrun is not None:
             said.append(
-                f"images lie contiguous: channels last, PyTorch's kernel for {self.spoiled} "
+                f"images lie contiguous: channels last, PyTorch's kernel for {self.overrun} "
                 "overruns an array"
             )
         return (*said, *(self.memory.notes if self.memory else ()))
@@ -131,7 +130,7 @@ def prepare(
     workers = Workers(_worker_count(options, world), pinned=device.type == "cuda")
     evaluate = plan.recipe.evaluate
     statistics = kept or shared_statistics(train, wanted, plan.recipe, workers, world)
-    spoiled = spoiled_by_channels_last(net.graph) if device.type == "cpu" else None
+    overrun = overrunning_layer(net.graph) if device.type == "cpu" else None
     tested = view(data.test, wanted, evaluate, statistics).on(device)
     return Job(
         net=net,
@@ -142,25 +141,13 @@ def prepare(
         test=tested,
         kind=kind,
         statistics=statistics,
-        mode=Mode(device, plan.recipe.precision, options.channels_last and spoiled is None),
+        mode=Mode(device, plan.recipe.precision, options.channels_last and overrun is None),
         workers=workers,
         origin=origin,
         reference=reference,
         memory=memory,
-        spoiled=spoiled if options.channels_last else None,
+        overrun=overrun if options.channels_last else None,
     )
-
-
-def spoiled_by_channels_last(graph: Graph) -> str | None:
-    """A layer in whose backward pass PyTorch overruns an array on a CPU, if images lie channels
-    last: oneDNN's for the weight of a strided 1x1 convolution of fewer than eight channels, where
-    there is no AVX-512 (oneDNN 3.12, PyTorch 2.14)."""
-    for node in graph:
-        if isinstance(node.op, Conv2d):
-            strided_1x1 = node.op.kernel == (1, 1) and node.op.stride != (1, 1)
-            if strided_1x1 and node.op.in_channels < 8:
-                return node.name
-    return None
 
 
 def require_sizes(net: Network, plan: Plan, wanted: tuple[int, ...]) -> None:

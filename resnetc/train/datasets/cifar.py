@@ -11,7 +11,7 @@ import io
 import pickle
 import tarfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,8 @@ VERSIONS = {
 }
 CLASSES = {"cifar10": 10, "cifar100": 100}
 IMAGES = {"cifar10": (50_000, 10_000), "cifar100": (50_000, 10_000)}
-"""To train on and to test, in equal members each."""
+"""To train on and to test."""
+_USES = ("train on", "test")
 
 
 def load_cifar10(path: Path | None, wanted: Wanted) -> ImageData:
@@ -99,30 +100,27 @@ def _load(name: str, path: Path | None) -> ImageData:
     if missing:
         raise RunError(f"{archive}: {', '.join(missing)} is missing; fetch the archive again")
     read = _read_binary if version.is_binary else _read_pickled
-    held = {
-        member: read(members[member], version, f"{archive}: {member}")
-        for member in (*version.train, *version.test)
-    }
-    parts = [_join([held[member] for member in part]) for part in (version.train, version.test)]
+    parts = [
+        _join([read(members[m], version, f"{archive}: {m}") for m in part])
+        for part in (version.train, version.test)
+    ]
     names = _class_names(members[version.names], version, f"{archive}: {version.names}")
     if len(names) != CLASSES[name] or any(int(p.labels.max()) >= len(names) for p in parts):
         raise RunError(f"{archive}: its labels are not those of {name}'s {CLASSES[name]} classes")
-    _require_counts(archive, version, held, IMAGES[name])
-    return ImageData(name, parts[0], parts[1], names, where=str(archive))
+    where = _where(archive, parts, IMAGES[name])
+    return ImageData(name, parts[0], parts[1], names, where=where)
 
 
-def _require_counts(
-    archive: Path, version: Version, held: Mapping[str, TensorImages], images: tuple[int, int]
-) -> None:
-    """Raise RunError that names a member with more or fewer images than its author put there."""
-    for part, count in zip((version.train, version.test), images, strict=True):
-        each = count // len(part)
-        for member in part:
-            if len(held[member]) != each:
-                raise RunError(
-                    f"{archive}: {member} holds {len(held[member]):,} images instead of {each:,}; "
-                    "fetch the archive again"
-                )
+def _where(archive: Path, parts: Sequence[TensorImages], images: tuple[int, int]) -> str:
+    """The archive, and how much of the set is in it where that is not all."""
+    held = tuple(map(len, parts))
+    if held == images:
+        return str(archive)
+    counts = (
+        f"{have:,} of {all_:,} to {use}"
+        for have, all_, use in zip(held, images, _USES, strict=True)
+    )
+    return f"{archive}, a part of the set: {' and '.join(counts)}"
 
 
 def _archive(name: str, path: Path | None) -> Path:
