@@ -91,10 +91,10 @@ def baseline_of(setting: Setting) -> str:
     return f"{next(iter(PEERS[setting.network]))}, bare"
 
 
+# A compiler's cache would give one contestant what it made for another, or in another run.
+@torch.compiler.config.patch(force_disable_caches=True)
 def measure(setting: Setting, rounds: int, repeats: int, *, compiled: bool) -> dict[str, Any]:
     """All contestants of a network: seconds a step, images a second, and how they compare."""
-    # A compiler's cache would give one contestant what it made for another, or in another run.
-    torch.compiler.config.force_disable_caches = True
     makers = contestants(setting, compiled=compiled)
     works, peaks, ready = {}, {}, {}
     for name, make in makers.items():

@@ -299,9 +299,9 @@ def test_a_block_is_compiled_once_however_often_it_stands_there(
     for module in (plain, compiled):
         for _ in range(2):
             module.train()(image).square().mean().backward()
+    assert said == []
     assert counter.frame_count == 3  # 4 to 4, 4 to 8 and 8 to 8 channels
     assert {type(size) for size in sizes} == {int}  # code for these shapes, not for any
-    assert said == []
     for (name, ours), theirs in zip(compiled.named_parameters(), plain.parameters(), strict=True):
         assert torch.equal(ours.grad, theirs.grad), name
     assert compiled.state_dict().keys() == plain.state_dict().keys()
