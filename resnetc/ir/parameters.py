@@ -154,11 +154,15 @@ class ScaledRows(Value):
         return scaled_rows(self.weight.evaluate(weights), self.scale.evaluate(weights))
 
 
-def scaled_rows(weight: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """A weight whose first axis is multiplied by a vector."""
+def scaled_rows(weight: np.ndarray, scale: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """A weight whose first axis is multiplied by a vector: in `out`, or in a new array."""
     import numpy as np
 
-    product: np.ndarray = np.empty(weight.shape, np.promote_types(weight.dtype, np.float32))
+    product: np.ndarray
+    if out is None:
+        product = np.empty(weight.shape, np.promote_types(weight.dtype, np.float32))
+    else:
+        product = out
     # Each product is taken in float64 and rounded once; numpy casts in small blocks, so no
     # float64 copy of the whole weight ever exists.
     rows = scale.reshape(-1, *(1,) * (weight.ndim - 1))

@@ -2,7 +2,7 @@
 
 A batch norm of 64 channels is computed in the time that numpy takes to be called, and a deep
 network has thousands. So norms are laid end to end, computed as one, and taken apart: element by
-element the same numbers.
+element the same numbers. The weights that they scale are, too, where they are small.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ def arrays_together(parameters: Sequence[Parameter], weights: Weights) -> list[n
 
     try:
         with np.errstate(over="raise", divide="raise", invalid="raise"):
-            norms = _Norms([parameter.value for parameter in parameters], weights)
-            return [norms.array(each) for each in parameters]
+            told = [each.value for each in parameters if each.type.dtype not in _SILENT]
+            computed = _Computed(told, weights)
+            return [computed.array(each) for each in parameters]
     except FloatingPointError:
         # Something is not finite; whose mistake that is, each finds out by itself.
         return [each.array(weights) for each in parameters]
@@ -46,13 +47,18 @@ _SILENT = (DType.BF16, DType.F8)
 """Element types that are not numpy's own: it is not told when a number is too large for them."""
 
 
-class _Norms:
-    """The scales and shifts of batch norms that are among some values, or in them.
+_LARGE = 1 << 17
+"""Numbers of a weight that is computed by itself: to copy it would take longer than a call."""
+
+
+class _Computed:
+    """The scales and shifts of batch norms that are among some values or in them, and the weights
+    that these scale.
 
     They are known by identity: a convolution's weight and its bias share the scale.
     """
 
-    def __init__(self, values: Iterable[Value], weights: Weights) -> None:
+    def __init__(self, values: Sequence[Value], weights: Weights) -> None:
         self._weights = weights
         self._known: dict[int, np.ndarray] = {}
         scales: dict[float, dict[int, NormScale]] = {}
@@ -67,6 +73,7 @@ class _Norms:
             self._compute_scales(alike)
         for biased in shifts.values():
             self._compute_shifts(biased)
+        self._compute_weights([value for value in values if isinstance(value, ScaledRows)])
 
     def array(self, parameter: Parameter) -> np.ndarray:
         """The parameter's array, from what has been computed."""
@@ -80,10 +87,6 @@ class _Norms:
     def _evaluate(self, value: Value) -> np.ndarray:
         if (known := self._known.get(id(value))) is not None:
             return known
-        if isinstance(value, ScaledRows):
-            scale = self._known.get(id(value.scale))
-            if scale is not None:
-                return scaled_rows(value.weight.evaluate(self._weights), scale)
         return value.evaluate(self._weights)
 
     def _compute_scales(self, alike: Mapping[int, NormScale]) -> None:
@@ -102,6 +105,25 @@ class _Norms:
         bias = _joined(biases) if biases else 0.0
         self._take_apart(alike, betas, norm_shift(_joined(betas), _joined(means), scales, bias))
 
+    def _compute_weights(self, scaled: Iterable[ScaledRows]) -> None:
+        """Rows of one shape are multiplied as one weight, in the place they are copied to."""
+        import numpy as np
+
+        alike: dict[object, dict[int, tuple[np.ndarray, np.ndarray]]] = {}
+        for value in scaled:
+            scale = self._known.get(id(value.scale))
+            if scale is None:
+                continue
+            weight = value.weight.evaluate(self._weights)
+            if weight.size > _LARGE:
+                self._known[id(value)] = scaled_rows(weight, scale)
+            else:
+                alike.setdefault((weight.shape[1:], weight.dtype), {})[id(value)] = weight, scale
+        for several in alike.values():
+            weights, scales = zip(*several.values(), strict=True)
+            rows = np.concatenate(weights, dtype=np.promote_types(weights[0].dtype, np.float32))
+            self._take_apart(several, weights, scaled_rows(rows, _joined(scales), rows))
+
     def _read(self, values: Iterable[Value]) -> list[np.ndarray]:
         return [value.evaluate(self._weights) for value in values]
 
@@ -110,7 +132,7 @@ class _Norms:
     ) -> None:
         end = 0
         for value, part in zip(values, like, strict=True):
-            start, end = end, end + part.size
+            start, end = end, end + len(part)
             self._known[value] = joined[start:end]
 
 
