@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from resnetc.backends.weights import METADATA, weights_hash
 from resnetc.diagnostics import CheckError, RunError, UsageError
 from resnetc.ir import Graph
+from resnetc.passes import LAYERS
 from resnetc.version import __version__
 
 if TYPE_CHECKING:
@@ -248,6 +249,9 @@ def _precision(artefact: str, said: str | None, found: Mapping[str, int], counti
     counted = ", ".join(f"{count} {name}" for name, count in sorted(found.items())) or "no layers"
     if said is None:
         return Claim(artefact, "precision", None, counted)
+    if said not in LAYERS:  # a damaged file, whose other words may be right
+        told = f"it says {said!r}, which is none; {counting}: {counted}"
+        return Claim(artefact, "precision", None, told)
     present = {word for name in found for word in name.split("+")}
     holds = said in present and (said != "fp32" or present == {"fp32"})
     told = f"{said}; {counting}: {counted}"
