@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from resnetc.diagnostics import RunError
-from resnetc.ir import Graph
+
+if TYPE_CHECKING:
+    from resnetc.ir import Graph
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")
 
