@@ -80,6 +80,12 @@ network n {
   from r  a: join(r) -> b: join(t) -> c: join(r)  d: join(here)
 }
 """,
+    "repeats in a block": HEAD
+    + """
+block stage(width: int) { a: unit(width) * 3  b: seq { unit(width) * 2 } }
+network n { input 8x8x8  a: stage(8) -> b: stage(8) -> c: stage(8) * 3 }
+network owned_twice { input 8x8x8  a: stage(8)  a: stage(8)  b: stage(8) }
+""",
     "an output in a block": """
 block leaf { conv: conv(1x1, 8) as y  output y }
 network n { input 8x4x4  a: leaf  b: leaf }

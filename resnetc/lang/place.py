@@ -198,7 +198,7 @@ class Placer:
         if component is not None:
             path = join(site.path, component)
             scope = self.record.open_block(site.scope, path, "seq", step.span)
-            inner = Site(site.here, scope, path, Counter(), site.depth)
+            inner = Site(site.here, scope, path, Counter(), site.depth, site.opened)
         with self.repeated(count):
             for index in range(count):
                 self.evaluate.budget.spend(step.span)
