@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from resnetc.diagnostics import CompileError, Diagnostic, Help, Label, Span
 from resnetc.ir import Graph, Node, Parameter, Scope
 from resnetc.ir.outputs import NoSuchOutputError, find_output, with_outputs
 from resnetc.ir.parameters import Stored
+from resnetc.ir.runs import Run
 from resnetc.ir.verify import Stage, verify
-from resnetc.lang.record import CheckedNetwork, PlacedOp, join, needed
+from resnetc.lang.record import CheckedNetwork, PlacedCopy, PlacedOp, join, needed
 from resnetc.ops import Op, ParameterSpec
 
 
@@ -28,7 +29,8 @@ def lower(network: CheckedNetwork) -> Graph:
         Scope(i, block.parent, block.path, block.block, block.span, block.repeats)
         for i, block in enumerate(network.blocks)
     )
-    graph = Graph(network.name, nodes, network.outputs, scopes, network.aux)
+    runs = _runs(network, alive)
+    graph = Graph(network.name, nodes, network.outputs, scopes, network.aux, runs=runs)
     if network.features:
         _require_labels(graph, network.features)
         graph = with_outputs(graph, dict(network.features), keep_aux=True)
@@ -49,6 +51,43 @@ def _require_labels(graph: Graph, features: Iterable[tuple[str, Span]]) -> None:
             findings.append(Diagnostic("E0419", str(error), Label(span), other, (), advice))
     if findings:
         raise CompileError(findings)
+
+
+def _runs(network: CheckedNetwork, alive: set[int]) -> list[Run]:
+    """The copies of a block that stand one behind another, where nothing of them is dropped or
+    reused and each reads none but the one before it."""
+    runs: list[Run] = []
+    row: list[PlacedCopy] = []
+    for copy in () if network.shared else network.copies:
+        if row and not _follows(copy, row):
+            runs += _run(row, network.ops, runs)
+            row = []
+        if alive.issuperset(range(copy.start, copy.start + copy.length)):
+            row.append(copy)
+    return runs + _run(row, network.ops, runs)
+
+
+def _follows(copy: PlacedCopy, row: Sequence[PlacedCopy]) -> bool:
+    """Whether this is a copy of the same block, right behind the row's last and reading it as that
+    one reads the one before it. What the first of a row reads does not matter."""
+    before = row[-1]
+    return (
+        (copy.of, copy.start) == (before.of, before.start + before.length)
+        and copy.path.rpartition(".")[0] == before.path.rpartition(".")[0]
+        and (len(row) == 1 or copy.door - copy.start == before.door - before.start)
+    )
+
+
+def _run(row: list[PlacedCopy], ops: Sequence[PlacedOp], runs: Sequence[Run]) -> list[Run]:
+    if row and any(run.start >= row[0].start for run in runs):
+        row = row[1:]  # there are runs in the first one, which was not copied
+    if len(row) < 2:
+        return []
+    start, length = row[1].start, row[1].length
+    furthest = min((i for op in ops[start : start + length] for i in op.inputs), default=start)
+    if start - furthest > length:
+        return []
+    return [Run(row[0].start, length, tuple(copy.path for copy in row))]
 
 
 class _Owned:

@@ -7,8 +7,8 @@ import pytest
 from small_graphs import Builder, cifar_resnet, some_weights
 
 from resnetc.diagnostics import RunError
-from resnetc.ir import Graph, together
-from resnetc.ir.parameters import Parameter, scaled_rows
+from resnetc.ir import Graph
+from resnetc.ir.parameters import Parameter
 from resnetc.ir.together import arrays_together
 from resnetc.ops import BatchNorm, Conv2d, ConvTranspose2d, Relu
 from resnetc.passes import Plan, lower_for_inference
@@ -48,10 +48,8 @@ def test_together_as_alone(graph: Graph, precision: str) -> None:
         assert array.tobytes() == alone.tobytes(), parameter.path
 
 
-def test_weights_of_any_size_and_element_type(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of rows of one shape, some are narrower or wider and some too large to be copied; each
-    product is rounded once, and what the user brought stays as it was."""
-    monkeypatch.setattr(together, "_LARGE", 16 * 16 * 9)
+def test_weights_of_any_element_type() -> None:
+    """Each product is rounded once, and what the user brought stays as it was."""
     graph = cifar_resnet(20)
     weights = some_weights(graph)
     narrow = ("layer1.0.conv1.weight", "layer3.0.conv1.weight")
@@ -64,21 +62,6 @@ def test_weights_of_any_size_and_element_type(monkeypatch: pytest.MonkeyPatch) -
         assert array.tobytes() == parameter.array(weights).tobytes(), parameter.path
     for path, array in weights.items():
         np.testing.assert_array_equal(array, before[path])
-
-
-def test_small_weights_of_equal_rows_are_one_product(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows: list[tuple[int, ...]] = []
-
-    def counted(weight: np.ndarray, *others: np.ndarray) -> np.ndarray:
-        rows.append(weight.shape)
-        return scaled_rows(weight, *others)
-
-    monkeypatch.setattr(together, "scaled_rows", counted)
-    monkeypatch.setattr(together, "_LARGE", 64 * 64 * 9 - 1)
-    graph = cifar_resnet(20)
-    arrays_together(lowered(graph), some_weights(graph))
-    large = [(64, 64, 3, 3)] * 5
-    assert rows == [*large, (16, 3, 3, 3), (6 * 16 + 32, 16, 3, 3), (5 * 32 + 64, 32, 3, 3)]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])

@@ -73,7 +73,7 @@ class _InterruptedError(Exception):
 
 @pytest.mark.parametrize("external", [False, True])
 @pytest.mark.parametrize("fault", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left")])
-@pytest.mark.parametrize("place", [(stream, "arrays_together"), (files, "_write_together")])
+@pytest.mark.parametrize("place", [(stream, "arrays_of_copies"), (files, "_write_together")])
 def test_a_write_that_breaks_off_leaves_the_old_files(
     tmp_path: Path,
     net: Graph,

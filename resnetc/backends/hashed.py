@@ -31,9 +31,9 @@ class HashedArrays(Arrays):
         self._read: list[dict[str, np.ndarray]] = [{} for _ in self._groups]
         here = weights.held
         for number, group in enumerate(self._groups):
-            if all(path in here for path in group):
+            try:
                 self._add(number, {path: here[path] for path in group}, 0)
-            else:
+            except KeyError:
                 self._group_of.update(dict.fromkeys(group, number))
 
     def shape(self, path: str) -> tuple[int, ...]:

@@ -281,17 +281,22 @@ def fit_weights(graph: Graph, weights: Mapping[str, Any]) -> Arrays:
     missing, what has another shape and what the network does not have.
     """
     held = as_arrays(weights)
+    here = held.held
     missing: list[str] = []
     other: list[str] = []
-    for path, parameter in graph.parameters.items():
+    parameters = graph.parameters
+    for path, parameter in parameters.items():
+        array = here.get(path)
+        if array is not None and array.shape == parameter.type.shape:
+            continue
         if parameter.role is Role.COUNTER:
             continue
         if path not in held:
             missing.append(path)
         elif (shape := held.shape(path)) != parameter.type.shape:
             other.append(f"{path} is {_by(shape)} and should be {_by(parameter.type.shape)}")
-    known = graph.parameters.keys() | graph.left_out
-    unknown = [path for path in held if path not in known]
+    left_out = graph.left_out
+    unknown = [path for path in held if path not in parameters and path not in left_out]
     complaints = [
         *_complaint("missing", [_with_hint(path, unknown) for path in missing]),
         *_complaint("of another shape", other),
@@ -315,15 +320,17 @@ def hashed_groups(graph: Graph) -> list[list[str]]:
     groups: list[list[str]] = []
     sizes: dict[int, int] = {}  # by the type's identity: types are few
     room = 0
-    for parameter in graph.parameters.values():
-        if parameter.role is Role.COUNTER:
+    counter = Role.COUNTER
+    group: list[str] = []
+    for path, parameter in graph.parameters.items():
+        if parameter.role is counter:
             continue
         if room <= 0:
-            groups.append([])
+            groups.append(group := [])
             room = _GROUP
         type_ = parameter.type
         room -= sizes.get(id(type_)) or sizes.setdefault(id(type_), type_.bytes)
-        groups[-1].append(parameter.path)
+        group.append(path)
     return groups
 
 

@@ -8,14 +8,15 @@ A graph is never changed. A pass reads one and builds the next through `GraphEdi
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from resnetc.diagnostics import InternalError, Span
+from resnetc.ir.identity import identity
 from resnetc.ir.parameters import Parameter
+from resnetc.ir.runs import Run
 from resnetc.ops import Op
 from resnetc.shapes import TensorType
 
@@ -67,7 +68,7 @@ class Graph:
     `outputs` are node ids by output name; a classifier has one, called "logits". `aux` are those
     of training only: the auxiliary heads, which inference drops. Input nodes carry the op `Input`.
     `left_out` are parameters of the whole network where this is a part of it: weights for them
-    are no mistake.
+    are no mistake. `runs` are copies of a block one behind another; no node is in two of them.
     """
 
     def __init__(
@@ -78,9 +79,11 @@ class Graph:
         scopes: Iterable[Scope] = (),
         aux: Mapping[str, NodeId] | None = None,
         left_out: frozenset[str] = frozenset(),
+        runs: Iterable[Run] = (),
     ) -> None:
         self.name = name
         self.left_out = left_out
+        self.runs = tuple(runs)
         self.verified: set[NodeId] = set()
         """Nodes the verifier has found well formed, here or in the graph they were kept from."""
         self.outputs = dict(outputs)
@@ -171,36 +174,7 @@ class Graph:
     @cached_property
     def hash(self) -> str:
         """Identity of the network: names, ops, attributes, operands, types; not text or spans."""
-        number = {node.id: i for i, node in enumerate(self)}
-        spelled = _Spelled()
-        told = []
-        for node in self:
-            held = [
-                # Who shares a parameter is told by its path.
-                f"({p.path!r}, {spelled(p.type)}, {spelled(p.role)}, {p.value!r})"
-                for p in node.parameters
-            ]
-            told.append(
-                f"({node.name!r}, {spelled(node.op)}, {[number[i] for i in node.inputs]}, "
-                f"{spelled(node.type)}, [{', '.join(held)}])"
-            )
-        told.append(repr([(name, number[i]) for name, i in self.outputs.items()]))
-        if self.aux:
-            told.append(repr([(name, number[i]) for name, i in self.aux.items()]))
-        return hashlib.sha256("".join(told).encode()).hexdigest()
-
-
-class _Spelled:
-    """The `repr` of ops, types and roles, which copies of a block share: each is spelled once."""
-
-    def __init__(self) -> None:
-        self._known: dict[int, tuple[str, object]] = {}  # the object, for its id lives as long
-
-    def __call__(self, thing: object) -> str:
-        known = self._known.get(id(thing))
-        if known is None:
-            known = self._known[id(thing)] = repr(thing), thing
-        return known[0]
+        return identity(self)
 
 
 @dataclass

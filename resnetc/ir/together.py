@@ -2,12 +2,14 @@
 
 A batch norm of 64 channels is computed in the time that numpy takes to be called, and a deep
 network has thousands. So norms are laid end to end, computed as one, and taken apart: element by
-element the same numbers. The weights that they scale are, too, where they are small.
+element the same numbers. Copies of a block are computed as one for the same reason.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from resnetc.ir.parameters import (
@@ -15,7 +17,9 @@ from resnetc.ir.parameters import (
     NormShift,
     Parameter,
     ScaledRows,
+    Stored,
     Value,
+    computing,
     norm_scale,
     norm_shift,
     numpy_dtype,
@@ -31,24 +35,75 @@ if TYPE_CHECKING:
 
 def arrays_together(parameters: Sequence[Parameter], weights: Weights) -> list[np.ndarray]:
     """What :meth:`Parameter.array` gives of each, in order. Raises RunError as it does."""
-    import numpy as np
-
     try:
-        with np.errstate(over="raise", divide="raise", invalid="raise"):
-            told = [each.value for each in parameters if each.type.dtype not in _SILENT]
-            computed = _Computed(told, weights)
-            return [computed.array(each) for each in parameters]
+        return _arrays(parameters, weights)
     except FloatingPointError:
         # Something is not finite; whose mistake that is, each finds out by itself.
         return [each.array(weights) for each in parameters]
 
 
+def arrays_of_copies(
+    parameters: Sequence[Parameter], weights: Weights, path: str, paths: Sequence[str]
+) -> list[np.ndarray]:
+    """The same of copies of a block: `parameters` are those of the block at `path`, and of each
+    comes an array with one axis more in front, for the blocks at `paths`."""
+    import numpy as np
+
+    if len(paths) > 1 and all(each.type.shape and each.value.by_rows for each in parameters):
+        with contextlib.suppress(FloatingPointError):
+            joined = _arrays(parameters, _Moved(weights, path, paths))
+            return [
+                array.reshape(len(paths), *each.type.shape)
+                for each, array in zip(parameters, joined, strict=True)
+            ]
+    copies = [
+        arrays_together(
+            [_moved(each, path, to) for each in parameters], _Moved(weights, path, [to])
+        )
+        for to in paths
+    ]
+    if len(copies) == 1:
+        return [array[np.newaxis] for array in copies[0]]
+    return [np.stack(arrays) for arrays in zip(*copies, strict=True)]
+
+
+def _arrays(parameters: Sequence[Parameter], weights: Weights) -> list[np.ndarray]:
+    """The arrays; raises FloatingPointError where a number is too large, or none."""
+    with computing("raise"):
+        told = [each.value for each in parameters if each.type.dtype not in _SILENT]
+        computed = _Computed(told, weights)
+        return [computed.array(each) for each in parameters]
+
+
+class _Moved(Mapping[str, "np.ndarray"]):
+    """Weights of the blocks at `paths`, end to end, by the names that they have at `path`."""
+
+    def __init__(self, weights: Weights, path: str, paths: Sequence[str]) -> None:
+        self._weights, self._cut, self._paths = weights, len(path), paths
+
+    def parts(self, path: str) -> list[np.ndarray]:
+        """The array of each block, in order."""
+        rest = path[self._cut :]
+        return [self._weights[each + rest] for each in self._paths]
+
+    def __getitem__(self, path: str) -> np.ndarray:
+        parts = self.parts(path)
+        return parts[0] if len(parts) == 1 else _joined(parts)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._weights)
+
+    def __len__(self) -> int:
+        return len(self._weights)
+
+
+def _moved(parameter: Parameter, path: str, to: str) -> Parameter:
+    """The same parameter of another copy, for what is said of it."""
+    return parameter if path == to else replace(parameter, path=to + parameter.path[len(path) :])
+
+
 _SILENT = (DType.BF16, DType.F8)
 """Element types that are not numpy's own: it is not told when a number is too large for them."""
-
-
-_LARGE = 1 << 17
-"""Numbers of a weight that is computed by itself: to copy it would take longer than a call."""
 
 
 class _Computed:
@@ -106,23 +161,27 @@ class _Computed:
         self._take_apart(alike, betas, norm_shift(_joined(betas), _joined(means), scales, bias))
 
     def _compute_weights(self, scaled: Iterable[ScaledRows]) -> None:
-        """Rows of one shape are multiplied as one weight, in the place they are copied to."""
+        """Each array is multiplied into its place among those of the copies."""
         import numpy as np
 
-        alike: dict[object, dict[int, tuple[np.ndarray, np.ndarray]]] = {}
         for value in scaled:
             scale = self._known.get(id(value.scale))
             if scale is None:
                 continue
-            weight = value.weight.evaluate(self._weights)
-            if weight.size > _LARGE:
-                self._known[id(value)] = scaled_rows(weight, scale)
-            else:
-                alike.setdefault((weight.shape[1:], weight.dtype), {})[id(value)] = weight, scale
-        for several in alike.values():
-            weights, scales = zip(*several.values(), strict=True)
-            rows = np.concatenate(weights, dtype=np.promote_types(weights[0].dtype, np.float32))
-            self._take_apart(several, weights, scaled_rows(rows, _joined(scales), rows))
+            parts = self._parts(value.weight)
+            shape = sum(map(len, parts)), *parts[0].shape[1:]
+            product = np.empty(shape, np.result_type(np.float32, *{part.dtype for part in parts}))
+            end = 0
+            for part in parts:
+                start, end = end, end + len(part)
+                scaled_rows(part, scale[start:end], product[start:end])
+            self._known[id(value)] = product
+
+    def _parts(self, value: Value) -> list[np.ndarray]:
+        """Arrays that are the value's, end to end."""
+        if isinstance(value, Stored) and isinstance(self._weights, _Moved):
+            return self._weights.parts(value.path)
+        return [value.evaluate(self._weights)]
 
     def _read(self, values: Iterable[Value]) -> list[np.ndarray]:
         return [value.evaluate(self._weights) for value in values]

@@ -121,7 +121,16 @@ class Elaborator:
         name, shared = self.derived.name, frozenset(record.shared)
         outputs, features = self.outputs, tuple(self._listed.items()) if self._labels else ()
         return CheckedNetwork(
-            name, ops, blocks, outputs, self.aux, self.facts.noted, claims, shared, features
+            name,
+            ops,
+            blocks,
+            outputs,
+            self.aux,
+            self.facts.noted,
+            claims,
+            shared,
+            features,
+            tuple(record.copies),
         )
 
     def _body(self, decl: s.Network, env: Env, site: Site) -> None:

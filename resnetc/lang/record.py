@@ -58,13 +58,27 @@ class PlacedBlock:
     repeats: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class PlacedCopy:
+    """A block that was placed as a copy of the block `of`, or that one itself: `length` ops from
+    position `start` on, under `path`, which read the tensor `door` and one another."""
+
+    of: int
+    start: int
+    length: int
+    path: str
+    door: int
+
+
 @dataclass(frozen=True)
 class CheckedNetwork:
     """A network whose every mistake would have been reported: ops in topological order (a tensor's
     id is its op's position), blocks by id, outputs and those of training only (`aux`) by name. What
     it expects of itself is to be proven on the graph; a network with values from outside its file
     expects nothing. `shared` are the parameters, by path, that layers have in common by `reuse`.
-    `features` are labels whose values are given too, with where each is asked for."""
+    `features` are labels whose values are given too, with where each is asked for. `copies` are the
+    blocks that were placed as copies, each block before its first copy, those in a copied one not
+    told again."""
 
     name: str
     ops: tuple[PlacedOp, ...]
@@ -75,6 +89,7 @@ class CheckedNetwork:
     expectations: tuple[Expectation, ...] = ()
     shared: frozenset[str] = frozenset()
     features: tuple[tuple[str, Span], ...] = ()
+    copies: tuple[PlacedCopy, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +136,7 @@ class Recorder:
     ops: list[PlacedOp] = field(default_factory=list)
     blocks: list[PlacedBlock] = field(default_factory=list)
     shared: set[str] = field(default_factory=set)
+    copies: list[PlacedCopy] = field(default_factory=list)
     rows: dict[int, Span] = field(default_factory=dict)
     """The rows at whose end a tensor was given a name, by its id."""
     _owners: dict[str, _Place] = field(default_factory=dict)

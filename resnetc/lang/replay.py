@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from resnetc.lang import syntax as s
-from resnetc.lang.record import Mark, Placed, PlacedBlock, PlacedOp, Recorder, join
+from resnetc.lang.record import Mark, Placed, PlacedBlock, PlacedCopy, PlacedOp, Recorder, join
 from resnetc.lang.site import Flowing, Opened, Site
 from resnetc.lang.values import Tensor, frozen
 
@@ -157,6 +157,10 @@ def _copy(take: Take, record: Recorder, site: Site) -> Tensor | None:
         for b in placed.blocks
         if b.parent is not None
     ]
+    if not any(copy.of == take.scope for copy in record.copies[-1:]):
+        first = PlacedCopy(take.scope, take.mark.ops, len(ops), take.path, take.door.id)
+        record.copies.append(first)
+    record.copies.append(PlacedCopy(take.scope, len(record.ops), len(ops), path, door.id))
     record.add(Placed(ops, blocks, owners.items(), names.items()))
     return Tensor(moved(take.result.id), take.result.type)
 

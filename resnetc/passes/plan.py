@@ -68,6 +68,12 @@ class Plan:
             {PRECISIONS[self.kept]} if self.keep else set()
         )
 
+    @property
+    def treats_alike(self) -> bool:
+        """Whether all copies of a block are lowered in the same way: whatever their names are and
+        wherever they stand."""
+        return not self.keep and not self.passes()
+
     def passes(self) -> list[Pass]:
         """The passes that make a lowered graph one of this precision."""
         passes: list[Pass] = []

@@ -86,11 +86,11 @@ def _one_of_each(emission: Emission) -> list[EmittedNode]:
     """The nodes that stand for all that are like them, in order."""
     chosen: list[EmittedNode] = []
     seen: set[tuple[object, ...]] = set()
-    for node, emitted in emission.groups:
-        like = (*likeness(emission.graph, node), *[each.kind for each in emitted])
+    for group in emission.groups:
+        like = (*likeness(emission.graph, group.node), *[each.kind for each in group.nodes])
         if like not in seen:
             seen.add(like)
-            chosen += emitted
+            chosen += group.nodes
     return chosen
 
 

@@ -45,27 +45,39 @@ class Initializer:
 
 
 class EmittedNode(NamedTuple):
-    """A node's message, the part of it that says what it does, and its tensors by name."""
+    """A node's message, the part of it that says what it does, its tensors by name, and its own."""
 
     content: bytes
     kind: bytes
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    name: str
+
+
+class Group(NamedTuple):
+    """What was emitted for a node of the graph. `tensor` is the value that the node gives; None
+    where it has been told already, and is only given another name."""
+
+    node: Node
+    tensor: str | None
+    nodes: list[EmittedNode]
+    initializers: list[Initializer]
+    constants: list[TensorProto]
 
 
 @dataclass
 class Emission:
     """The growing ONNX graph. Tensors are called like the nodes that give them.
 
-    `nodes` are messages as bytes, ready to be written, and `groups` the same by the graph node they
-    were emitted for; `constants` are few and small, and so are objects.
+    `nodes` are messages as bytes, ready to be written; `constants` are few and small, and so are
+    objects. `groups` are all of these by the graph node that they were emitted for.
     """
 
     graph: Graph
     batch: int | None = None
     opset: int = DEFAULT_OPSET
     nodes: list[EmittedNode] = field(default_factory=list)
-    groups: list[tuple[Node, list[EmittedNode]]] = field(default_factory=list)
+    groups: list[Group] = field(default_factory=list)
     initializers: list[Initializer] = field(default_factory=list)
     constants: list[TensorProto] = field(default_factory=list)
     tensors: dict[NodeId, str] = field(default_factory=dict)
@@ -91,6 +103,20 @@ class Emission:
         self._taken.add(name)
         return name
 
+    def emit(self, node: Node, emitter: Emitter, tensor: str | None) -> None:
+        """Emit what stands for a node of the graph; see `Group`."""
+        nodes, held, constants = len(self.nodes), len(self.initializers), len(self.constants)
+        emitter(self, node)
+        self.groups.append(
+            Group(
+                node,
+                tensor,
+                self.nodes[nodes:],
+                self.initializers[held:],
+                self.constants[constants:],
+            )
+        )
+
     def operands(self, node: Node) -> list[str]:
         return [self.tensors[operand] for operand in node.inputs]
 
@@ -112,7 +138,7 @@ class Emission:
         """An ONNX node, all of it told."""
         rest = self._kind(kind, attributes)
         content = self._wire.node(inputs, outputs, name, rest)
-        self.nodes.append(EmittedNode(content, rest, tuple(inputs), tuple(outputs)))
+        self.nodes.append(EmittedNode(content, rest, tuple(inputs), tuple(outputs), name))
 
     def _kind(self, kind: str, attributes: Mapping[str, Any]) -> bytes:
         """The bytes of an op and its attributes: few are different."""
@@ -210,13 +236,16 @@ class Emission:
         return name
 
     def value_info(self, name: str, type: TensorType) -> bytes:
-        """The name and type of one of the graph's tensors as a ValueInfoProto. Types are few: each
-        is made once."""
+        """The name and type of one of the graph's tensors as a ValueInfoProto."""
+        return self._wire.value(name, self.type_bytes(type))
+
+    def type_bytes(self, type: TensorType) -> bytes:
+        """What follows the name there. Types are few: each is made once."""
         if id(type) not in self._types:
             dims = [BATCH if self.batch is None else self.batch, *type.shape]
             made = helper.make_tensor_type_proto(ELEMENT_TYPES[type.dtype], dims)
             self._types[id(type)] = ValueInfoProto(type=made).SerializeToString()
-        return self._wire.value(name, self._types[id(type)])
+        return self._types[id(type)]
 
 
 Emitter = Callable[[Emission, Node], None]

@@ -16,7 +16,7 @@ from resnetc.backends.onnx.emitters import (
 )
 from resnetc.backends.onnx.options import DEFAULT_OPSET
 from resnetc.diagnostics import InternalError
-from resnetc.ir import Graph
+from resnetc.ir import Graph, Node
 from resnetc.ops import (
     AdaptiveAvgPool,
     Add,
@@ -77,14 +77,20 @@ def emit(graph: Graph, batch: int | None, opset: int = DEFAULT_OPSET) -> Emissio
             continue
         if type(node.op) not in EMITTERS:
             raise InternalError(f"{node.name}: {REFUSED[type(node.op)]}")
-        before = len(emission.nodes)
-        EMITTERS[type(node.op)](emission, node)
-        emission.groups.append((node, emission.nodes[before:]))
+        emission.emit(node, EMITTERS[type(node.op)], emission.tensors[node.id])
     for name, node_id in graph.outputs.items():
-        if (tensor := emission.tensors[node_id]) != name:
-            emission.put("Identity", [tensor], [name], name)
-            emission.groups.append((graph[node_id], emission.nodes[-1:]))
+        if emission.tensors[node_id] != name:
+            emission.emit(graph[node_id], _renamed(name), None)
     return emission
+
+
+def _renamed(name: str) -> Emitter:
+    """A node's tensor under another name."""
+
+    def emitter(emission: Emission, node: Node) -> None:
+        emission.put("Identity", [emission.tensors[node.id]], [name], name)
+
+    return emitter
 
 
 REFUSED: Mapping[type[Op], str] = {

@@ -10,7 +10,13 @@ from typing import IO, TYPE_CHECKING
 
 from resnetc.atomic import replacing, start_writeback
 from resnetc.backends.onnx.model import Skeleton
-from resnetc.backends.onnx.stream import PORTION, Place, StreamedModel, evaluated
+from resnetc.backends.onnx.stream import (
+    INLINE_BELOW,
+    PORTION,
+    StreamedModel,
+    evaluated,
+    page_from,
+)
 from resnetc.backends.onnx.wire import metadata_bytes
 
 if TYPE_CHECKING:
@@ -18,10 +24,6 @@ if TYPE_CHECKING:
 
 Late = Callable[[], Mapping[str, str]]
 """Facts for the metadata that are known once all arrays have been read."""
-INLINE_BELOW = 1024
-"""Bytes. Smaller arrays stay in the model's file: shape inference reads axes and pads there."""
-ALIGNMENT = 4096
-"""The page size, so that a runtime can map each array (onnx.proto, `external_data`)."""
 _PIECES = 1000
 """Pieces that are written in one call; POSIX demands no more than 16, Linux takes 1,024."""
 
@@ -29,14 +31,14 @@ _PIECES = 1000
 def model_in_memory(model: StreamedModel, weights: Weights) -> bytes:
     """The bytes of a file that holds everything."""
     buffer = io.BytesIO()
-    buffer.writelines(model.pieces(evaluated(model.inline, weights)))
+    buffer.writelines(model.pieces(evaluated(model.stretches, weights)))
     return buffer.getvalue()
 
 
 def write_inline(path: Path, model: StreamedModel, weights: Weights, late: Late) -> None:
     """Write one file that holds everything, and what is known once all arrays are read."""
     with replacing(path) as file:
-        _write(file, model.pieces(evaluated(model.inline, weights)))
+        _write(file, model.pieces(evaluated(model.stretches, weights)))
         file.write(metadata_bytes(late()))
 
 
@@ -69,18 +71,6 @@ def write_external(path: Path, skeleton: Skeleton, weights: Weights, late: Late)
     return data
 
 
-def place_arrays(skeleton: Skeleton, file: str) -> dict[str, Place]:
-    """Where each array of at least 1 KiB lies in the data file, each at the start of a page."""
-    places: dict[str, Place] = {}
-    end = 0
-    for each in skeleton.initializers:
-        if each.bytes >= INLINE_BELOW:
-            offset = end + -end % ALIGNMENT
-            places[each.parameter.path] = Place(file, offset, each.bytes)
-            end = offset + each.bytes
-    return places
-
-
 def _write_data(data: Path, skeleton: Skeleton, weights: Weights) -> list[memoryview]:
     """Write the data file, which no model refers to yet; returns the arrays that are not in it."""
     small: list[memoryview] = []
@@ -91,9 +81,10 @@ def _write_data(data: Path, skeleton: Skeleton, weights: Weights) -> list[memory
             if array.nbytes < INLINE_BELOW:
                 small.append(array)
                 continue
-            yield bytes(-end % ALIGNMENT)
+            start = page_from(end)
+            yield bytes(start - end)
             yield array
-            end += -end % ALIGNMENT + array.nbytes
+            end = start + array.nbytes
 
     with replacing(data) as file:
         _write(file, pieces())
@@ -103,7 +94,7 @@ def _write_data(data: Path, skeleton: Skeleton, weights: Weights) -> list[memory
 def _write_model(
     path: Path, skeleton: Skeleton, data: str, small: Iterable[memoryview], late: Late
 ) -> None:
-    model = StreamedModel(skeleton, place_arrays(skeleton, data))
+    model = StreamedModel(skeleton, data)
     with replacing(path) as file:
         _write(file, model.pieces(small))
         file.write(metadata_bytes(late()))

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx
 from onnx import ModelProto, helper
 
 from resnetc.backends.onnx import wire
+from resnetc.backends.onnx.body import Stretch, body
 from resnetc.backends.onnx.check import check_emission
-from resnetc.backends.onnx.emission import Emission, Initializer
+from resnetc.backends.onnx.emission import Emission
 from resnetc.backends.onnx.emit import emit
 from resnetc.backends.onnx.options import OnnxOptions
 from resnetc.ir import Graph
+from resnetc.ir.runs import Run, Shortened, shortened
 from resnetc.passes import lower_for_inference
 from resnetc.version import __version__
 
@@ -29,7 +31,7 @@ class Skeleton:
 
     front: bytes
     nodes: bytes
-    initializers: tuple[Initializer, ...]
+    initializers: tuple[Stretch, ...]
     constants: bytes
     types: bytes
     rest: bytes
@@ -52,7 +54,8 @@ def build_skeleton(
     `provenance` is added to the file's metadata, each key behind "resnetc.".
     """
     plan = options.lowering
-    lowered = lower_for_inference(graph, fold=options.fold, plan=plan).graph
+    short = shortened(graph) if plan.treats_alike else Shortened(graph, ())
+    lowered = lower_for_inference(short.graph, fold=options.fold, plan=plan).graph
     facts = {
         "network": graph.name,
         "precision": options.precision,
@@ -60,13 +63,29 @@ def build_skeleton(
         "version": __version__,
         **(provenance or {}),
     }
-    return lowered_skeleton(lowered, options, facts)
+    skeleton = _skeleton(lowered, options, facts, short.runs)
+    if skeleton is None:  # a run that has no form of its own in the file
+        lowered = lower_for_inference(graph, fold=options.fold, plan=plan).graph
+        return lowered_skeleton(lowered, options, facts)
+    return skeleton
 
 
 def lowered_skeleton(lowered: Graph, options: OnnxOptions, facts: Mapping[str, str]) -> Skeleton:
     """Emit a graph as it is, of a stage after SOURCE, and check what was emitted."""
+    skeleton = _skeleton(lowered, options, facts)
+    assert skeleton is not None
+    return skeleton
+
+
+def _skeleton(
+    lowered: Graph, options: OnnxOptions, facts: Mapping[str, str], runs: Sequence[Run] = ()
+) -> Skeleton | None:
+    """Of a graph in which `runs` are shortened; None where they cannot be written from that."""
     version = options.version_of(lowered)
     emission = emit(lowered, options.batch, version)
+    parts = body(emission, runs)
+    if parts is None:
+        return None
     opset = helper.make_opsetid("", version)
     front = ModelProto(
         ir_version=helper.find_min_ir_version_for([opset]),
@@ -77,29 +96,24 @@ def lowered_skeleton(lowered: Graph, options: OnnxOptions, facts: Mapping[str, s
     rest += wire.metadata_bytes({f"{PRODUCER}.{key}": value for key, value in facts.items()})
     skeleton = Skeleton(
         front.SerializeToString(),
-        wire.fields(wire.GRAPH_NODE, [node.content for node in emission.nodes])
-        + wire.fields(wire.GRAPH_NAME, [lowered.name.encode()]),
-        tuple(emission.initializers),
+        parts.nodes + wire.fields(wire.GRAPH_NAME, [lowered.name.encode()]),
+        parts.initializers,
         wire.fields(
             wire.GRAPH_INITIALIZER, [each.SerializeToString() for each in emission.constants]
         ),
-        _types(emission),
+        _ports(emission) + parts.types,
         rest,
     )
     check_emission(emission, skeleton.around)
     return skeleton
 
 
-def _types(emission: Emission) -> bytes:
-    """Every tensor carries the type our graph gives it, so the check compares both shape rules."""
-    graph, tensors = emission.graph, emission.tensors
-    outside = {*graph.outputs, *(tensors[node.id] for node in graph.inputs)}
-    between = ((tensors[node.id], node.type) for node in graph)
+def _ports(emission: Emission) -> bytes:
+    """Inputs and outputs with their types."""
+    graph = emission.graph
+    inputs = [(emission.tensors[node.id], node.type) for node in graph.inputs]
+    outputs = [(name, graph[i].type) for name, i in graph.outputs.items()]
     return b"".join(
-        wire.fields(number, [emission.value_info(name, type_) for name, type_ in values])
-        for number, values in (
-            (wire.GRAPH_INPUT, [(tensors[node.id], node.type) for node in graph.inputs]),
-            (wire.GRAPH_OUTPUT, [(name, graph[i].type) for name, i in graph.outputs.items()]),
-            (wire.GRAPH_VALUE_INFO, [value for value in between if value[0] not in outside]),
-        )
+        wire.fields(number, [emission.value_info(*told) for told in values])
+        for number, values in ((wire.GRAPH_INPUT, inputs), (wire.GRAPH_OUTPUT, outputs))
     )

@@ -7,17 +7,17 @@ arrays have to exist at a time.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from onnx import TensorProto
+from onnx import StringStringEntryProto, TensorProto
 
 from resnetc.backends.onnx import wire
+from resnetc.backends.onnx.body import Stretch
 from resnetc.backends.onnx.emission import ELEMENT_TYPES, Initializer
 from resnetc.backends.onnx.model import Skeleton
 from resnetc.diagnostics import InternalError
-from resnetc.ir.together import arrays_together
+from resnetc.ir.together import arrays_of_copies
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,113 +27,154 @@ if TYPE_CHECKING:
 
 MESSAGE_LIMIT = 2**31 - 1 - 1024
 """Protobuf refuses larger messages, and metadata may follow."""
-PORTION = 4 << 20
+PORTION = 2 << 20
 """Bytes of arrays that are computed together."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where an array lies outside the model's file."""
-
-    file: str
-    offset: int
-    length: int
+INLINE_BELOW = 1024
+"""Bytes. Smaller arrays stay in the model's file: shape inference reads axes and pads there."""
+ALIGNMENT = 4096
+"""The page size, so that a runtime can map each array (onnx.proto, `external_data`)."""
 
 
 class StreamedModel:
-    """A model's bytes, arrays to be filled in. Parameters with a place are only referred to."""
+    """A model's bytes, arrays to be filled in. With `data`, the name of a file, larger arrays lie
+    there and are only referred to: each of at least 1 KiB, at the start of a page."""
 
-    def __init__(self, skeleton: Skeleton, places: Mapping[str, Place] | None = None) -> None:
-        where = places or {}
+    def __init__(self, skeleton: Skeleton, data: str | None = None) -> None:
         self._skeleton = skeleton
-        tensors = _Tensors()
-        self._heads = [
-            tensors.head(each, where.get(each.parameter.path)) for each in skeleton.initializers
-        ]
-        self.inline = [each for each in skeleton.initializers if each.parameter.path not in where]
-        """The parameters whose arrays stand in the model's own file, in order."""
-        self._arrays = sum(each.bytes for each in self.inline)
-        self._refers = where.keys()
+        heads = _Heads(data)
+        self._heads: list[tuple[bytes, bool]] = []
+        """The fields of initializers up to their arrays, and whether these stand there."""
+        self._arrays = end = 0
+        for stretch in skeleton.initializers:
+            for each, name in stretch.named():
+                if data is None or each.bytes < INLINE_BELOW:
+                    self._heads.append((heads.inline(each, name.encode()), True))
+                    self._arrays += each.bytes
+                else:
+                    end = page_from(end)
+                    self._heads.append((heads.external(each, name.encode(), end), False))
+                    end += each.bytes
 
     @cached_property
     def _around(self) -> tuple[bytes, bytes]:
         """What stands before the initializers and behind them."""
         held = self._skeleton
         behind = held.constants + held.types
-        size = len(held.nodes) + sum(map(len, self._heads)) + self._arrays + len(behind)
+        heads = sum(len(head) for head, _ in self._heads)
+        size = len(held.nodes) + heads + self._arrays + len(behind)
         before = held.front + wire.head(wire.MODEL_GRAPH, size) + held.nodes
         return before, behind + held.rest
 
     @property
+    def stretches(self) -> tuple[Stretch, ...]:
+        """What the arrays are computed from."""
+        return self._skeleton.initializers
+
+    @property
     def size(self) -> int:
         """Bytes of all pieces."""
-        return sum(map(len, (*self._around, *self._heads))) + self._arrays
+        heads = sum(len(head) for head, _ in self._heads)
+        return sum(map(len, self._around)) + heads + self._arrays
 
     def pieces(self, arrays: Iterable[memoryview]) -> Iterator[Piece]:
-        """The model's bytes, part by part; `arrays` are those of `inline`, in its order."""
+        """The model's bytes, part by part; `arrays` are those that stand in the model's own file,
+        in order."""
         before, behind = self._around
         yield before
         found = iter(arrays)
-        for each, head in zip(self._skeleton.initializers, self._heads, strict=True):
+        for head, is_inline in self._heads:
             yield head
-            if each.parameter.path not in self._refers:
+            if is_inline:
                 yield next(found)
         yield behind
 
 
-class _Tensors:
+class _Heads:
     """Heads of TensorProtos: everything but the array. Many differ in their name alone."""
 
-    def __init__(self) -> None:
-        self._kinds: dict[tuple[int, tuple[int, ...]], tuple[bytes, bytes, int]] = {}
+    def __init__(self, file: str | None) -> None:
+        self._file = file
+        self._kinds: dict[tuple[object, ...], tuple[bytes, ...]] = {}
 
-    def head(self, initializer: Initializer, place: Place | None) -> bytes:
-        """The field of an initializer up to its array, or whole where it has a place."""
-        name = initializer.parameter.path.encode()
-        if place is not None:
-            return wire.fields(wire.GRAPH_INITIALIZER, [_external(initializer, place)])
-        type_ = initializer.parameter.type
-        told = id(type_), initializer.dims
-        if told not in self._kinds:
-            size = initializer.bytes
-            raw = wire.head(wire.TENSOR_RAW_DATA, size)
-            self._kinds[told] = _tensor(initializer).SerializeToString(), raw, size
-        kind, raw, size = self._kinds[told]
-        inner = b"".join((kind, wire.head(wire.TENSOR_NAME, len(name)), name, raw))
-        return wire.head(wire.GRAPH_INITIALIZER, len(inner) + size) + inner
+    def inline(self, initializer: Initializer, name: bytes) -> bytes:
+        """The field of an initializer up to its array."""
+        told = id(initializer.parameter.type), initializer.dims, len(name)
+        if (kind := self._kinds.get(told)) is None:
+            raw = wire.head(wire.TENSOR_RAW_DATA, initializer.bytes)
+            front = self._front(initializer, name, len(raw) + initializer.bytes)
+            kind = self._kinds[told] = front, raw
+        front, raw = kind
+        return front + name + raw
+
+    def external(self, initializer: Initializer, name: bytes, offset: int) -> bytes:
+        """The field of an initializer whose array lies in the file of data."""
+        digits = b"%d" % offset
+        told = id(initializer.parameter.type), initializer.dims, len(name), len(digits)
+        if (kind := self._kinds.get(told)) is None:
+            assert self._file is not None
+            place = _entry("location", self._file.encode())
+            behind = _entry("offset", digits).removesuffix(digits)
+            length = _entry("length", b"%d" % initializer.bytes) + _IS_EXTERNAL
+            size = len(place) + len(behind) + len(digits) + len(length)
+            front = self._front(initializer, name, size)
+            kind = self._kinds[told] = front, place + behind, length
+        front, behind, length = kind
+        return b"".join((front, name, behind, digits, length))
+
+    def _front(self, initializer: Initializer, name: bytes, size: int) -> bytes:
+        """What stands before the name, where `size` bytes follow it."""
+        element = ELEMENT_TYPES[initializer.parameter.type.dtype]
+        kind: bytes = TensorProto(data_type=element, dims=initializer.dims).SerializeToString()
+        kind += wire.head(wire.TENSOR_NAME, len(name))
+        return wire.head(wire.GRAPH_INITIALIZER, len(kind) + len(name) + size) + kind
 
 
-def _tensor(initializer: Initializer) -> TensorProto:
-    element = ELEMENT_TYPES[initializer.parameter.type.dtype]
-    return TensorProto(data_type=element, dims=initializer.dims)
+_IS_EXTERNAL = TensorProto(data_location=TensorProto.EXTERNAL).SerializeToString()
 
 
-def _external(initializer: Initializer, place: Place) -> bytes:
-    tensor = _tensor(initializer)
-    tensor.name = initializer.parameter.path
-    tensor.data_location = TensorProto.EXTERNAL
-    where = {"location": place.file, "offset": place.offset, "length": place.length}
-    for key, value in where.items():
-        tensor.external_data.add(key=key, value=str(value))
-    content: bytes = tensor.SerializeToString()
-    return content
+def _entry(key: str, value: bytes) -> bytes:
+    entry: bytes = StringStringEntryProto(key=key).SerializeToString()
+    entry += wire.head(wire.ENTRY_VALUE, len(value)) + value
+    return wire.fields(wire.TENSOR_EXTERNAL_DATA, [entry])
 
 
-def evaluated(initializers: Sequence[Initializer], weights: Weights) -> Iterator[memoryview]:
+def page_from(end: int) -> int:
+    """The start of the first page at or behind a place in a file."""
+    return end + -end % ALIGNMENT
+
+
+def evaluated(stretches: Iterable[Stretch], weights: Weights) -> Iterator[memoryview]:
     """The bytes of each array, little-endian as ONNX wants them and our machines have them.
 
     Arrays are computed some megabytes at a time, for numpy takes as long to be called as to compute
     a few thousand numbers.
     """
+    for stretch in stretches:
+        several = max(1, PORTION // max(1, sum(each.bytes for each in stretch.initializers)))
+        for start in range(0, len(stretch.paths), several):
+            paths = stretch.paths[start : start + several]
+            # If there are several paths, what all initializers need of one is less than a portion.
+            for portion in _portions(stretch.initializers):
+                yield from _computed(portion, weights, stretch.path, paths)
+
+
+def _computed(
+    portion: Sequence[Initializer], weights: Weights, path: str, paths: Sequence[str]
+) -> Iterator[memoryview]:
+    """The arrays of some copies of a block, those of one copy after those of another."""
     import numpy as np
 
-    for portion in _portions(initializers):
-        arrays = arrays_together([each.parameter for each in portion], weights)[::-1]
-        for each in portion:
-            array = arrays.pop()  # it goes when it has been written
-            if array.nbytes != each.bytes:
-                raise InternalError(f"{each.parameter.path}: {array.shape} is not its shape")
-            yield array.reshape(-1).view(np.uint8).data
+    columns: list[np.ndarray] = []
+    arrays = arrays_of_copies([each.parameter for each in portion], weights, path, paths)
+    for each, copies in zip(portion, arrays, strict=True):
+        if copies.nbytes != each.bytes * len(paths):
+            raise InternalError(f"{each.parameter.path}: {copies.shape[1:]} is not its shape")
+        columns.append(copies.reshape(len(paths), -1).view(np.uint8))
+    for copy in zip(*columns, strict=True):
+        for array in copy:
+            yield array.data
 
 
 def _portions(initializers: Sequence[Initializer]) -> Iterator[list[Initializer]]:

@@ -8,17 +8,20 @@ protobuf itself would write: fields in the order of their numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from enum import IntEnum
+from typing import NamedTuple
 
 from onnx import ModelProto, StringStringEntryProto
 
 MODEL_GRAPH = 7
 GRAPH_NODE, GRAPH_NAME, GRAPH_INITIALIZER = 1, 2, 5
 GRAPH_INPUT, GRAPH_OUTPUT, GRAPH_VALUE_INFO = 11, 12, 13
-TENSOR_NAME, TENSOR_RAW_DATA = 8, 9
+TENSOR_NAME, TENSOR_RAW_DATA, TENSOR_EXTERNAL_DATA = 8, 9, 13
+ENTRY_VALUE = 2
 """Numbers of fields in onnx.proto."""
-_NODE_INPUT, _NODE_OUTPUT, _NODE_NAME = b"\x0a", b"\x12", b"\x1a"
-_VALUE_NAME = b"\x0a"
+NODE_INPUT, NODE_OUTPUT, NODE_NAME = b"\x0a", b"\x12", b"\x1a"
+VALUE_NAME = b"\x0a"
 """Tags of fields that stand thousands of times in a file."""
 
 
@@ -33,15 +36,15 @@ class Wire:
         """A NodeProto; `rest` holds its op and attributes."""
         parts: list[bytes] = []
         for each in inputs:
-            parts += _NODE_INPUT, self.text(each)
+            parts += NODE_INPUT, self.text(each)
         for each in outputs:
-            parts += _NODE_OUTPUT, self.text(each)
-        parts += _NODE_NAME, self.text(name), rest
+            parts += NODE_OUTPUT, self.text(each)
+        parts += NODE_NAME, self.text(name), rest
         return b"".join(parts)
 
     def value(self, name: str, rest: bytes) -> bytes:
         """A ValueInfoProto; `rest` holds its type."""
-        return _VALUE_NAME + self.text(name) + rest
+        return VALUE_NAME + self.text(name) + rest
 
     def text(self, text: str) -> bytes:
         """A length and the text."""
@@ -50,6 +53,70 @@ class Wire:
             content = text.encode()
             known = self._texts[text] = varint(len(content)) + content
         return known
+
+
+class Which(IntEnum):
+    """The path that a name begins with: a block's, that of the block before it, or none of both."""
+
+    OWN = 0
+    BEFORE = 1
+    NEITHER = 2
+
+
+class Name(NamedTuple):
+    """A field that holds a name: its tag, the path that the name begins with, and the rest."""
+
+    tag: bytes
+    which: Which
+    rest: bytes
+
+
+class Message(NamedTuple):
+    """A message in the field `number` of another: names, and what follows them."""
+
+    number: int
+    names: tuple[Name, ...]
+    rest: bytes
+
+
+class Messages:
+    """Messages that differ between copies of a block in the paths that names begin with.
+
+    Where these are as long in one copy as in another, so is everything, and the paths alone are
+    replaced.
+    """
+
+    def __init__(self, messages: Sequence[Message]) -> None:
+        self._messages = messages
+        self._known: dict[tuple[int, int], list[list[bytes]]] = {}
+
+    def of(self, own: bytes, before: bytes) -> bytes:
+        """The messages of the copy at the path `own` behind the one at `before`."""
+        lengths = len(own), len(before)
+        if lengths not in self._known:
+            self._known[lengths] = self._between(lengths)
+        return before.join([own.join(pieces) for pieces in self._known[lengths]])
+
+    def _between(self, lengths: tuple[int, int]) -> list[list[bytes]]:
+        """What stands between the paths: parted at those of the block before, then at its own."""
+        known = (*lengths, 0)
+        parts: list[list[bytes]] = [[]]
+        piece: list[bytes] = []
+        for number, names, rest in self._messages:
+            sizes = [known[which] + len(end) for _, which, end in names]
+            heads = [each.tag + varint(size) for each, size in zip(names, sizes, strict=True)]
+            piece.append(head(number, sum(sizes) + sum(map(len, heads)) + len(rest)))
+            for start, (_, which, end) in zip(heads, names, strict=True):
+                piece.append(start)
+                if which is not Which.NEITHER:
+                    parts[-1].append(b"".join(piece))
+                    piece = []
+                if which is Which.BEFORE:
+                    parts.append([])
+                piece.append(end)
+            piece.append(rest)
+        parts[-1].append(b"".join(piece))
+        return parts
 
 
 def fields(number: int, contents: Iterable[bytes]) -> bytes:
