@@ -114,7 +114,8 @@ def test_what_the_system_does_not_take_at_once_is_written_after(
 ) -> None:
     whole = tmp_path / "whole.onnx"
     write_onnx(net, whole, weights)
-    monkeypatch.setattr(files, "PORTION", 60_000)
+    for module in (stream, files):
+        monkeypatch.setattr(module, "PORTION", 60_000)
 
     def writev(handle: int, pieces: list[bytes | memoryview]) -> int:
         return os.write(handle, b"".join(pieces)[:most])
@@ -141,7 +142,8 @@ def test_the_disk_begins_before_the_end(
         return -1  # whatever it says, the sync at the end is what counts
 
     monkeypatch.setattr(atomic, "_sync_file_range", lambda: call if known else None)
-    monkeypatch.setattr(files, "PORTION", 60_000)
+    for module in (stream, files):
+        monkeypatch.setattr(module, "PORTION", 60_000)
     write_onnx(net, tmp_path / "net.onnx", weights)
     assert len(begun) == (4 if known else 1)
     for (offset, length), (after, _) in pairwise(begun):

@@ -62,9 +62,10 @@ def shortened(graph: Graph) -> Shortened:
         between = range(run.first(2), run.first(-1))
         gone.update(between)
         for i in run.nodes(-1):
-            inputs = [j - len(between) if j < run.first(-1) else j for j in graph[i].inputs]
-            moved[i] = replace(graph[i], inputs=tuple(inputs))
+            node = graph[i]
+            inputs = [j - len(between) if j < run.first(-1) else j for j in node.inputs]
+            moved[i] = replace(node, inputs=tuple(inputs)) if inputs != [*node.inputs] else node
     nodes = [moved.get(node.id, node) for node in graph if node.id not in gone]
     short = type(graph)(graph.name, nodes, graph.outputs, graph.scopes, graph.aux, graph.left_out)
-    short.verified = {node.id for node in nodes if node.id not in moved} & graph.verified
+    short.verified = {node.id for node in nodes if node is graph[node.id]} & graph.verified
     return Shortened(short, tuple(runs))

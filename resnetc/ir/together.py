@@ -106,6 +106,10 @@ _SILENT = (DType.BF16, DType.F8)
 """Element types that are not numpy's own: it is not told when a number is too large for them."""
 
 
+_FEW = 1 << 14
+"""Numbers that are copied in the time that it takes to call numpy once more."""
+
+
 class _Computed:
     """The scales and shifts of batch norms that are among some values or in them, and the weights
     that these scale.
@@ -169,12 +173,16 @@ class _Computed:
             if scale is None:
                 continue
             parts = self._parts(value.weight)
-            shape = sum(map(len, parts)), *parts[0].shape[1:]
-            product = np.empty(shape, np.result_type(np.float32, *{part.dtype for part in parts}))
-            end = 0
-            for part in parts:
-                start, end = end, end + len(part)
-                scaled_rows(part, scale[start:end], product[start:end])
+            dtype = np.result_type(np.float32, *{part.dtype for part in parts})
+            if len(parts) > 1 and parts[0].size < _FEW:
+                product = np.concatenate(parts, dtype=dtype)
+                scaled_rows(product, scale, product)
+            else:
+                product = np.empty((sum(map(len, parts)), *parts[0].shape[1:]), dtype)
+                end = 0
+                for part in parts:
+                    start, end = end, end + len(part)
+                    scaled_rows(part, scale[start:end], product[start:end])
             self._known[id(value)] = product
 
     def _parts(self, value: Value) -> list[np.ndarray]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import onnx
-from onnx import ValueInfoProto, helper
 
 from resnetc.backends.onnx import wire
 from resnetc.backends.onnx.emission import ELEMENT_TYPES, Emission, EmittedNode, Initializer
@@ -96,6 +95,4 @@ def _one_of_each(emission: Emission) -> list[EmittedNode]:
 
 def _parameter(initializer: Initializer) -> bytes:
     element = ELEMENT_TYPES[initializer.parameter.type.dtype]
-    kind = helper.make_tensor_type_proto(element, initializer.dims)
-    content: bytes = ValueInfoProto(name=initializer.parameter.path, type=kind).SerializeToString()
-    return content
+    return wire.value(initializer.parameter.path, wire.tensor_type(element, initializer.dims))

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeVar
 
-from onnx import NodeProto, TensorProto, ValueInfoProto, helper
+from onnx import NodeProto, TensorProto, helper
 
 from resnetc.backends.onnx.options import DEFAULT_OPSET
-from resnetc.backends.onnx.wire import Wire
+from resnetc.backends.onnx.wire import Wire, tensor_type, value
 from resnetc.diagnostics import InternalError
 from resnetc.ir import Graph, Node, NodeId, Parameter
 from resnetc.ir.parameters import numpy_dtype
@@ -237,14 +237,13 @@ class Emission:
 
     def value_info(self, name: str, type: TensorType) -> bytes:
         """The name and type of one of the graph's tensors as a ValueInfoProto."""
-        return self._wire.value(name, self.type_bytes(type))
+        return value(name, self.type_bytes(type))
 
     def type_bytes(self, type: TensorType) -> bytes:
         """What follows the name there. Types are few: each is made once."""
         if id(type) not in self._types:
             dims = [BATCH if self.batch is None else self.batch, *type.shape]
-            made = helper.make_tensor_type_proto(ELEMENT_TYPES[type.dtype], dims)
-            self._types[id(type)] = ValueInfoProto(type=made).SerializeToString()
+            self._types[id(type)] = tensor_type(ELEMENT_TYPES[type.dtype], dims)
         return self._types[id(type)]
 
 

@@ -31,7 +31,8 @@ _PIECES = 1000
 def model_in_memory(model: StreamedModel, weights: Weights) -> bytes:
     """The bytes of a file that holds everything."""
     buffer = io.BytesIO()
-    buffer.writelines(model.pieces(evaluated(model.stretches, weights)))
+    for pieces in model.pieces(evaluated(model.stretches, weights)):
+        buffer.writelines(pieces)
     return buffer.getvalue()
 
 
@@ -75,19 +76,21 @@ def _write_data(data: Path, skeleton: Skeleton, weights: Weights) -> list[memory
     """Write the data file, which no model refers to yet; returns the arrays that are not in it."""
     small: list[memoryview] = []
 
-    def pieces() -> Iterator[Piece]:
+    def portions() -> Iterator[list[Piece]]:
         end = 0
-        for array in evaluated(skeleton.initializers, weights):
-            if array.nbytes < INLINE_BELOW:
-                small.append(array)
-                continue
-            start = page_from(end)
-            yield bytes(start - end)
-            yield array
-            end = start + array.nbytes
+        for arrays in evaluated(skeleton.initializers, weights):
+            pieces: list[Piece] = []
+            for array in arrays:
+                if len(array) < INLINE_BELOW:
+                    small.append(array)
+                    continue
+                start = page_from(end)
+                pieces += bytes(start - end), array
+                end = start + len(array)
+            yield pieces
 
     with replacing(data) as file:
-        _write(file, pieces())
+        _write(file, portions())
     return small
 
 
@@ -96,34 +99,41 @@ def _write_model(
 ) -> None:
     model = StreamedModel(skeleton, data)
     with replacing(path) as file:
-        _write(file, model.pieces(small))
+        _write(file, model.pieces([small]))
         file.write(metadata_bytes(late()))
 
 
-def _write(file: IO[bytes], pieces: Iterable[Piece]) -> None:
+def _write(file: IO[bytes], portions: Iterable[Iterable[Piece]]) -> None:
     """Write pieces one after another, many in a call; the disk begins with each at once.
 
     Not in a thread beside: while one computes arrays, the other's copies into the system's memory
     took longer than both did in turn.
     """
-    portion: list[Piece] = []
+    waiting: list[Piece] = []
     size = end = 0
-    for piece in pieces:
-        portion.append(piece)
-        size += len(piece)
-        if size >= PORTION or len(portion) == _PIECES:
-            _write_together(file.fileno(), portion, size)
+
+    def write() -> None:
+        for start in range(0, len(waiting), _PIECES):
+            _write_together(file.fileno(), waiting[start : start + _PIECES])
+        waiting.clear()
+
+    for pieces in portions:
+        before = len(waiting)
+        waiting += pieces
+        size += sum(map(len, waiting[before:]))
+        if size >= PORTION:
+            write()
             start_writeback(file.fileno(), end, size)
             end += size
-            portion, size = [], 0
-    _write_together(file.fileno(), portion, size)
+            size = 0
+    write()
     file.seek(0, os.SEEK_END)
 
 
-def _write_together(handle: int, pieces: Sequence[Piece], size: int) -> None:
-    """Write pieces of so many bytes in one call. The system may take a part, and says how much."""
-    written = os.writev(handle, pieces) if pieces else 0
-    if written == size:
+def _write_together(handle: int, pieces: Sequence[Piece]) -> None:
+    """Write pieces in one call. The system may take a part, and says how much."""
+    written = os.writev(handle, pieces)
+    if written == sum(map(len, pieces)):
         return
     for piece in pieces:
         left = memoryview(piece)[written:]

@@ -43,27 +43,31 @@ class StreamedModel:
 
     def __init__(self, skeleton: Skeleton, data: str | None = None) -> None:
         self._skeleton = skeleton
-        heads = _Heads(data)
-        self._heads: list[tuple[bytes, bool]] = []
-        """The fields of initializers up to their arrays, and whether these stand there."""
-        self._arrays = end = 0
-        for stretch in skeleton.initializers:
+        self._data = data
+
+    @cached_property
+    def _heads(self) -> list[tuple[bytes, int]]:
+        """The fields of initializers up to their arrays, and how many bytes of these follow."""
+        heads = _Heads(self._data)
+        made: list[tuple[bytes, int]] = []
+        end = 0
+        for stretch in self._skeleton.initializers:
             for each, name in stretch.named():
-                if data is None or each.bytes < INLINE_BELOW:
-                    self._heads.append((heads.inline(each, name.encode()), True))
-                    self._arrays += each.bytes
+                if self._data is None or each.bytes < INLINE_BELOW:
+                    made.append((heads.inline(each, name.encode()), each.bytes))
                 else:
                     end = page_from(end)
-                    self._heads.append((heads.external(each, name.encode(), end), False))
+                    made.append((heads.external(each, name.encode(), end), 0))
                     end += each.bytes
+        return made
 
     @cached_property
     def _around(self) -> tuple[bytes, bytes]:
         """What stands before the initializers and behind them."""
         held = self._skeleton
         behind = held.constants + held.types
-        heads = sum(len(head) for head, _ in self._heads)
-        size = len(held.nodes) + heads + self._arrays + len(behind)
+        initializers = sum([len(head) + size for head, size in self._heads])
+        size = len(held.nodes) + initializers + len(behind)
         before = held.front + wire.head(wire.MODEL_GRAPH, size) + held.nodes
         return before, behind + held.rest
 
@@ -75,20 +79,24 @@ class StreamedModel:
     @property
     def size(self) -> int:
         """Bytes of all pieces."""
-        heads = sum(len(head) for head, _ in self._heads)
-        return sum(map(len, self._around)) + heads + self._arrays
+        return sum(map(len, self._around)) + sum([len(head) + size for head, size in self._heads])
 
-    def pieces(self, arrays: Iterable[memoryview]) -> Iterator[Piece]:
-        """The model's bytes, part by part; `arrays` are those that stand in the model's own file,
-        in order."""
+    def pieces(self, portions: Iterable[Iterable[memoryview]]) -> Iterator[list[Piece]]:
+        """The model's bytes, part by part; `portions` are the arrays that stand in the model's own
+        file, in order, some at a time."""
         before, behind = self._around
-        yield before
-        found = iter(arrays)
-        for head, is_inline in self._heads:
-            yield head
-            if is_inline:
-                yield next(found)
-        yield behind
+        yield [before]
+        heads = iter(self._heads)
+        for arrays in portions:
+            pieces: list[Piece] = []
+            for array in arrays:
+                for head, size in heads:
+                    pieces.append(head)
+                    if size:
+                        break
+                pieces.append(array)
+            yield pieces
+        yield [*(head for head, _ in heads), behind]
 
 
 class _Heads:
@@ -145,7 +153,7 @@ def page_from(end: int) -> int:
     return end + -end % ALIGNMENT
 
 
-def evaluated(stretches: Iterable[Stretch], weights: Weights) -> Iterator[memoryview]:
+def evaluated(stretches: Iterable[Stretch], weights: Weights) -> Iterator[list[memoryview]]:
     """The bytes of each array, little-endian as ONNX wants them and our machines have them.
 
     Arrays are computed some megabytes at a time, for numpy takes as long to be called as to compute
@@ -157,24 +165,24 @@ def evaluated(stretches: Iterable[Stretch], weights: Weights) -> Iterator[memory
             paths = stretch.paths[start : start + several]
             # If there are several paths, what all initializers need of one is less than a portion.
             for portion in _portions(stretch.initializers):
-                yield from _computed(portion, weights, stretch.path, paths)
+                yield _computed(portion, weights, stretch.path, paths)
 
 
 def _computed(
     portion: Sequence[Initializer], weights: Weights, path: str, paths: Sequence[str]
-) -> Iterator[memoryview]:
+) -> list[memoryview]:
     """The arrays of some copies of a block, those of one copy after those of another."""
     import numpy as np
 
-    columns: list[np.ndarray] = []
+    columns: list[list[memoryview]] = []
     arrays = arrays_of_copies([each.parameter for each in portion], weights, path, paths)
     for each, copies in zip(portion, arrays, strict=True):
-        if copies.nbytes != each.bytes * len(paths):
+        size = each.bytes
+        if copies.nbytes != size * len(paths):
             raise InternalError(f"{each.parameter.path}: {copies.shape[1:]} is not its shape")
-        columns.append(copies.reshape(len(paths), -1).view(np.uint8))
-    for copy in zip(*columns, strict=True):
-        for array in copy:
-            yield array.data
+        content = copies.reshape(-1).view(np.uint8).data
+        columns.append([content[i : i + size] for i in range(0, len(content), size)])
+    return [array for copy in zip(*columns, strict=True) for array in copy]
 
 
 def _portions(initializers: Sequence[Initializer]) -> Iterator[list[Initializer]]:

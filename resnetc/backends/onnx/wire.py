@@ -19,9 +19,11 @@ GRAPH_NODE, GRAPH_NAME, GRAPH_INITIALIZER = 1, 2, 5
 GRAPH_INPUT, GRAPH_OUTPUT, GRAPH_VALUE_INFO = 11, 12, 13
 TENSOR_NAME, TENSOR_RAW_DATA, TENSOR_EXTERNAL_DATA = 8, 9, 13
 ENTRY_VALUE = 2
+_VALUE_TYPE, _TYPE_TENSOR, _TENSOR_SHAPE, _SHAPE_DIM = 2, 1, 2, 1
 """Numbers of fields in onnx.proto."""
 NODE_INPUT, NODE_OUTPUT, NODE_NAME = b"\x0a", b"\x12", b"\x1a"
 VALUE_NAME = b"\x0a"
+_ELEMENT_TYPE, _DIM_SIZE, _DIM_NAME = b"\x08", b"\x08", b"\x12"
 """Tags of fields that stand thousands of times in a file."""
 
 
@@ -42,16 +44,11 @@ class Wire:
         parts += NODE_NAME, self.text(name), rest
         return b"".join(parts)
 
-    def value(self, name: str, rest: bytes) -> bytes:
-        """A ValueInfoProto; `rest` holds its type."""
-        return VALUE_NAME + self.text(name) + rest
-
     def text(self, text: str) -> bytes:
         """A length and the text."""
         known = self._texts.get(text)
         if known is None:
-            content = text.encode()
-            known = self._texts[text] = varint(len(content)) + content
+            known = self._texts[text] = _text(text)
         return known
 
 
@@ -101,22 +98,47 @@ class Messages:
         """What stands between the paths: parted at those of the block before, then at its own."""
         known = (*lengths, 0)
         parts: list[list[bytes]] = [[]]
-        piece: list[bytes] = []
+        piece = b""
         for number, names, rest in self._messages:
             sizes = [known[which] + len(end) for _, which, end in names]
-            heads = [each.tag + varint(size) for each, size in zip(names, sizes, strict=True)]
-            piece.append(head(number, sum(sizes) + sum(map(len, heads)) + len(rest)))
-            for start, (_, which, end) in zip(heads, names, strict=True):
-                piece.append(start)
+            texts = [varint(size) for size in sizes]
+            size = sum(sizes) + sum(map(len, texts)) + len(names) + len(rest)
+            piece += head(number, size)
+            for text, (tag, which, end) in zip(texts, names, strict=True):
                 if which is not Which.NEITHER:
-                    parts[-1].append(b"".join(piece))
-                    piece = []
-                if which is Which.BEFORE:
-                    parts.append([])
-                piece.append(end)
-            piece.append(rest)
-        parts[-1].append(b"".join(piece))
+                    parts[-1].append(piece + tag + text)
+                    piece = end
+                    if which is Which.BEFORE:
+                        parts.append([])
+                else:
+                    piece += tag + text + end
+            piece += rest
+        parts[-1].append(piece)
         return parts
+
+
+def value(name: str, rest: bytes) -> bytes:
+    """A ValueInfoProto; `rest` holds its type."""
+    return VALUE_NAME + _text(name) + rest
+
+
+def tensor_type(element: int, dims: Iterable[int | str]) -> bytes:
+    """The type of a tensor as a ValueInfoProto holds it; a dimension is a size or has a name."""
+    shape = fields(
+        _SHAPE_DIM,
+        [
+            _DIM_SIZE + varint(dim) if isinstance(dim, int) else _DIM_NAME + _text(dim)
+            for dim in dims
+        ],
+    )
+    tensor = _ELEMENT_TYPE + varint(element) + head(_TENSOR_SHAPE, len(shape)) + shape
+    return fields(_VALUE_TYPE, [head(_TYPE_TENSOR, len(tensor)) + tensor])
+
+
+def _text(text: str) -> bytes:
+    """A length and the text."""
+    content = text.encode()
+    return varint(len(content)) + content
 
 
 def fields(number: int, contents: Iterable[bytes]) -> bytes:
