@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -31,9 +31,9 @@ class HashedArrays(Arrays):
         self._read: list[dict[str, np.ndarray]] = [{} for _ in self._groups]
         here = weights.held
         for number, group in enumerate(self._groups):
-            try:
-                self._add(number, {path: here[path] for path in group}, 0)
-            except KeyError:
+            if here.keys() >= set(group):
+                self._add(number, here, 0)
+            else:
                 self._group_of.update(dict.fromkeys(group, number))
 
     def shape(self, path: str) -> tuple[int, ...]:
@@ -74,13 +74,12 @@ class HashedArrays(Arrays):
         arrays, self._read[number] = self._read[number], {}
         self._add(number, arrays, sum(array.nbytes for array in arrays.values()))
 
-    def _add(self, number: int, arrays: dict[str, np.ndarray], size: int) -> None:
+    def _add(self, number: int, arrays: Mapping[str, np.ndarray], size: int) -> None:
         """Have a group hashed, for which so many bytes stay in memory until then."""
 
         def work() -> None:
-            self._digests[number] = group_digest(
-                (path, arrays.pop(path)) for path in self._groups[number]
-            )
+            group = self._groups[number]
+            self._digests[number] = group_digest([(path, arrays[path]) for path in group])
 
         self._thread.add(work, size)
 
