@@ -9,7 +9,7 @@ from small_graphs import Builder, cifar_resnet, some_weights
 from resnetc.diagnostics import RunError
 from resnetc.ir import Graph
 from resnetc.ir.parameters import Parameter
-from resnetc.ir.together import arrays_together
+from resnetc.ir.together import BlockArrays
 from resnetc.ops import BatchNorm, Conv2d, ConvTranspose2d, Relu
 from resnetc.passes import Plan, lower_for_inference
 
@@ -27,6 +27,14 @@ def all_kinds_of_norms() -> Graph:
     x = b.add(BatchNorm, "bn3", x)
     x = b.add(BatchNorm, "bn4", b.add(Relu, "relu3", x))
     return b.graph(out=x)
+
+
+def arrays_together(
+    parameters: list[Parameter], weights: dict[str, np.ndarray]
+) -> list[np.ndarray]:
+    """All arrays of a network: a block of which there is one copy."""
+    block = BlockArrays(parameters, weights, "", [""])
+    return [array for (array,) in block.arrays(range(len(parameters)), range(1))]
 
 
 def lowered(graph: Graph, precision: str = "fp32") -> list[Parameter]:

@@ -73,7 +73,7 @@ class _InterruptedError(Exception):
 
 @pytest.mark.parametrize("external", [False, True])
 @pytest.mark.parametrize("fault", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left")])
-@pytest.mark.parametrize("place", [(stream, "arrays_of_copies"), (files, "_write_together")])
+@pytest.mark.parametrize("place", [(stream, "_computed"), (files, "_write_together")])
 def test_a_write_that_breaks_off_leaves_the_old_files(
     tmp_path: Path,
     net: Graph,
@@ -95,8 +95,7 @@ def test_a_write_that_breaks_off_leaves_the_old_files(
             raise fault
         return genuine(*arguments)
 
-    for module in (stream, files):
-        monkeypatch.setattr(module, "PORTION", 10_000)
+    monkeypatch.setattr(stream, "PORTION", 10_000)
     monkeypatch.setattr(*place, break_off)
     expected = RunError if isinstance(fault, OSError) else KeyboardInterrupt
     with pytest.raises(expected, match="the disk is full" if expected is RunError else None):
@@ -114,8 +113,8 @@ def test_what_the_system_does_not_take_at_once_is_written_after(
 ) -> None:
     whole = tmp_path / "whole.onnx"
     write_onnx(net, whole, weights)
-    for module in (stream, files):
-        monkeypatch.setattr(module, "PORTION", 60_000)
+    monkeypatch.setattr(stream, "PORTION", 60_000)
+    monkeypatch.setattr(files, "BEGIN_AT", 60_000)
 
     def writev(handle: int, pieces: list[bytes | memoryview]) -> int:
         return os.write(handle, b"".join(pieces)[:most])
@@ -142,8 +141,8 @@ def test_the_disk_begins_before_the_end(
         return -1  # whatever it says, the sync at the end is what counts
 
     monkeypatch.setattr(atomic, "_sync_file_range", lambda: call if known else None)
-    for module in (stream, files):
-        monkeypatch.setattr(module, "PORTION", 60_000)
+    monkeypatch.setattr(stream, "PORTION", 60_000)
+    monkeypatch.setattr(files, "BEGIN_AT", 60_000)
     write_onnx(net, tmp_path / "net.onnx", weights)
     assert len(begun) == (4 if known else 1)
     for (offset, length), (after, _) in pairwise(begun):

@@ -21,7 +21,7 @@ from small_graphs import Builder, cifar_resnet, imagenet_resnet, some_weights
 
 from resnetc.backends import hashed
 from resnetc.backends import weights as weights_module
-from resnetc.backends.onnx import OnnxOptions, emit, files, model_bytes, stream, wire, write_onnx
+from resnetc.backends.onnx import OnnxOptions, emit, model_bytes, stream, wire, write_onnx
 from resnetc.backends.onnx.emission import Emission
 from resnetc.backends.onnx.model import build_skeleton
 from resnetc.backends.onnx.options import NEWEST_OPSET, OLDEST_OPSET
@@ -162,7 +162,6 @@ def test_memory_stays_near_one_array(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """Beside what is computed and hashed together, which is one array here."""
     monkeypatch.setattr(weights_module, "_GROUP", 1)
     monkeypatch.setattr(hashed, "_AHEAD", 0)
-    monkeypatch.setattr(files, "PORTION", 1)
     monkeypatch.setattr(stream, "PORTION", 1)
     graph, largest = chain_of_convolutions()
     for external in (False, True):

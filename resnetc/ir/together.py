@@ -33,46 +33,75 @@ if TYPE_CHECKING:
     Weights = Mapping[str, np.ndarray]
 
 
-def arrays_together(parameters: Sequence[Parameter], weights: Weights) -> list[np.ndarray]:
-    """What :meth:`Parameter.array` gives of each, in order. Raises RunError as it does."""
-    try:
-        return _arrays(parameters, weights)
-    except FloatingPointError:
-        # Something is not finite; whose mistake that is, each finds out by itself.
-        return [each.array(weights) for each in parameters]
+class BlockArrays:
+    """What :meth:`Parameter.array` gives of parameters of a block, for each of its copies.
+
+    `parameters` are those of the block at `path`, and its copies are the blocks at `paths`. Norms
+    are computed at once, of all copies; what they scale, when it is asked for.
+    """
+
+    def __init__(
+        self, parameters: Sequence[Parameter], weights: Weights, path: str, paths: Sequence[str]
+    ) -> None:
+        self._parameters, self._weights = parameters, weights
+        self._path, self._paths = path, paths
+        self._norms: Mapping[int, np.ndarray] | None = None
+        values = [each.value for each in parameters if each.type.dtype not in _SILENT]
+        if len(paths) == 1 or (
+            len(values) == len(parameters)
+            and all(each.type.shape and each.value.by_rows for each in parameters)
+        ):
+            with contextlib.suppress(FloatingPointError), computing("raise"):
+                self._norms = _Norms(values, _Moved(weights, path, paths)).known
+
+    def arrays(self, which: range, copies: range) -> list[np.ndarray]:
+        """Of these of the parameters an array each, with one axis more in front for these of the
+        copies. Raises RunError as :meth:`Parameter.array` does."""
+        import numpy as np
+
+        parameters = self._parameters[which.start : which.stop]
+        if self._norms is not None:
+            weights = _Moved(self._weights, self._path, self._paths[copies.start : copies.stop])
+            with contextlib.suppress(FloatingPointError), computing("raise"):
+                return [self._together(each, weights, self._norms, copies) for each in parameters]
+        # Something is not finite, or not to be had together: each finds out by itself.
+        return [
+            np.stack([self._alone(each, self._paths[copy]) for copy in copies])
+            for each in parameters
+        ]
+
+    def _together(
+        self, parameter: Parameter, weights: _Moved, norms: Mapping[int, np.ndarray], copies: range
+    ) -> np.ndarray:
+        import numpy as np
+
+        def known(value: Value) -> np.ndarray | None:
+            array = norms.get(id(value))
+            if array is None:
+                return None
+            size = len(array) // len(self._paths)
+            return array[copies.start * size : copies.stop * size]
+
+        value, dtype = parameter.value, parameter.type.dtype
+        if dtype in _SILENT:
+            return self._alone(parameter, self._path)[np.newaxis]
+        array = known(value)
+        if array is None and isinstance(value, ScaledRows):
+            scale = known(value.scale)
+            array = None if scale is None else _scaled(_parts(value.weight, weights), scale)
+        if array is None:
+            array = value.evaluate(weights)
+        whole = np.asarray(array, numpy_dtype(dtype), order="C")
+        return whole.reshape(len(copies), *parameter.type.shape)
+
+    def _alone(self, parameter: Parameter, path: str) -> np.ndarray:
+        rest = parameter.path[len(self._path) :]
+        own = replace(parameter, path=path + rest)  # for what is said of it
+        return own.array(_Moved(self._weights, self._path, [path]))
 
 
-def arrays_of_copies(
-    parameters: Sequence[Parameter], weights: Weights, path: str, paths: Sequence[str]
-) -> list[np.ndarray]:
-    """The same of copies of a block: `parameters` are those of the block at `path`, and of each
-    comes an array with one axis more in front, for the blocks at `paths`."""
-    import numpy as np
-
-    if len(paths) > 1 and all(each.type.shape and each.value.by_rows for each in parameters):
-        with contextlib.suppress(FloatingPointError):
-            joined = _arrays(parameters, _Moved(weights, path, paths))
-            return [
-                array.reshape(len(paths), *each.type.shape)
-                for each, array in zip(parameters, joined, strict=True)
-            ]
-    copies = [
-        arrays_together(
-            [_moved(each, path, to) for each in parameters], _Moved(weights, path, [to])
-        )
-        for to in paths
-    ]
-    if len(copies) == 1:
-        return [array[np.newaxis] for array in copies[0]]
-    return [np.stack(arrays) for arrays in zip(*copies, strict=True)]
-
-
-def _arrays(parameters: Sequence[Parameter], weights: Weights) -> list[np.ndarray]:
-    """The arrays; raises FloatingPointError where a number is too large, or none."""
-    with computing("raise"):
-        told = [each.value for each in parameters if each.type.dtype not in _SILENT]
-        computed = _Computed(told, weights)
-        return [computed.array(each) for each in parameters]
+_SILENT = (DType.BF16, DType.F8)
+"""Element types that are not numpy's own: it is not told when a number is too large for them."""
 
 
 class _Moved(Mapping[str, "np.ndarray"]):
@@ -97,29 +126,40 @@ class _Moved(Mapping[str, "np.ndarray"]):
         return len(self._weights)
 
 
-def _moved(parameter: Parameter, path: str, to: str) -> Parameter:
-    """The same parameter of another copy, for what is said of it."""
-    return parameter if path == to else replace(parameter, path=to + parameter.path[len(path) :])
+def _parts(value: Value, weights: _Moved) -> list[np.ndarray]:
+    """Arrays that are the value's, end to end."""
+    return weights.parts(value.path) if isinstance(value, Stored) else [value.evaluate(weights)]
 
 
-_SILENT = (DType.BF16, DType.F8)
-"""Element types that are not numpy's own: it is not told when a number is too large for them."""
+def _scaled(parts: Sequence[np.ndarray], scale: np.ndarray) -> np.ndarray:
+    """Weights with their rows scaled, end to end: each is multiplied into its place."""
+    import numpy as np
+
+    dtype = np.result_type(np.float32, *{part.dtype for part in parts})
+    if len(parts) > 1 and parts[0].size < _FEW:
+        product = np.concatenate(parts, dtype=dtype)
+        return scaled_rows(product, scale, product)
+    product = np.empty((sum(map(len, parts)), *parts[0].shape[1:]), dtype)
+    end = 0
+    for part in parts:
+        start, end = end, end + len(part)
+        scaled_rows(part, scale[start:end], product[start:end])
+    return product
 
 
 _FEW = 1 << 14
 """Numbers that are copied in the time that it takes to call numpy once more."""
 
 
-class _Computed:
-    """The scales and shifts of batch norms that are among some values or in them, and the weights
-    that these scale.
+class _Norms:
+    """The scales and shifts of batch norms that are among some values or in them.
 
-    They are known by identity: a convolution's weight and its bias share the scale.
+    They are `known` by identity: a convolution's weight and its bias share the scale.
     """
 
     def __init__(self, values: Sequence[Value], weights: Weights) -> None:
         self._weights = weights
-        self._known: dict[int, np.ndarray] = {}
+        self.known: dict[int, np.ndarray] = {}
         scales: dict[float, dict[int, NormScale]] = {}
         shifts: dict[bool, dict[int, NormShift]] = {}
         for value in values:
@@ -132,21 +172,6 @@ class _Computed:
             self._compute_scales(alike)
         for biased in shifts.values():
             self._compute_shifts(biased)
-        self._compute_weights([value for value in values if isinstance(value, ScaledRows)])
-
-    def array(self, parameter: Parameter) -> np.ndarray:
-        """The parameter's array, from what has been computed."""
-        import numpy as np
-
-        dtype = parameter.type.dtype
-        if dtype in _SILENT:
-            return parameter.array(self._weights)
-        return np.asarray(self._evaluate(parameter.value), numpy_dtype(dtype), order="C")
-
-    def _evaluate(self, value: Value) -> np.ndarray:
-        if (known := self._known.get(id(value))) is not None:
-            return known
-        return value.evaluate(self._weights)
 
     def _compute_scales(self, alike: Mapping[int, NormScale]) -> None:
         values = alike.values()
@@ -160,36 +185,9 @@ class _Computed:
         betas = self._read([each.beta for each in values])
         means = self._read([each.mean for each in values])
         biases = self._read([each.bias for each in values if each.bias is not None])
-        scales = _joined([self._known[id(each.scale)] for each in values])
+        scales = _joined([self.known[id(each.scale)] for each in values])
         bias = _joined(biases) if biases else 0.0
         self._take_apart(alike, betas, norm_shift(_joined(betas), _joined(means), scales, bias))
-
-    def _compute_weights(self, scaled: Iterable[ScaledRows]) -> None:
-        """Each array is multiplied into its place among those of the copies."""
-        import numpy as np
-
-        for value in scaled:
-            scale = self._known.get(id(value.scale))
-            if scale is None:
-                continue
-            parts = self._parts(value.weight)
-            dtype = np.result_type(np.float32, *{part.dtype for part in parts})
-            if len(parts) > 1 and parts[0].size < _FEW:
-                product = np.concatenate(parts, dtype=dtype)
-                scaled_rows(product, scale, product)
-            else:
-                product = np.empty((sum(map(len, parts)), *parts[0].shape[1:]), dtype)
-                end = 0
-                for part in parts:
-                    start, end = end, end + len(part)
-                    scaled_rows(part, scale[start:end], product[start:end])
-            self._known[id(value)] = product
-
-    def _parts(self, value: Value) -> list[np.ndarray]:
-        """Arrays that are the value's, end to end."""
-        if isinstance(value, Stored) and isinstance(self._weights, _Moved):
-            return self._weights.parts(value.path)
-        return [value.evaluate(self._weights)]
 
     def _read(self, values: Iterable[Value]) -> list[np.ndarray]:
         return [value.evaluate(self._weights) for value in values]
@@ -200,7 +198,7 @@ class _Computed:
         end = 0
         for value, part in zip(values, like, strict=True):
             start, end = end, end + len(part)
-            self._known[value] = joined[start:end]
+            self.known[value] = joined[start:end]
 
 
 def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:

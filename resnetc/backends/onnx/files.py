@@ -12,7 +12,6 @@ from resnetc.atomic import replacing, start_writeback
 from resnetc.backends.onnx.model import Skeleton
 from resnetc.backends.onnx.stream import (
     INLINE_BELOW,
-    PORTION,
     StreamedModel,
     evaluated,
     page_from,
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
 
 Late = Callable[[], Mapping[str, str]]
 """Facts for the metadata that are known once all arrays have been read."""
+BEGIN_AT = 2 << 20
+"""Bytes that are worth to let the disk begin with."""
 _PIECES = 1000
 """Pieces that are written in one call; POSIX demands no more than 16, Linux takes 1,024."""
 
@@ -109,37 +110,29 @@ def _write(file: IO[bytes], portions: Iterable[Iterable[Piece]]) -> None:
     Not in a thread beside: while one computes arrays, the other's copies into the system's memory
     took longer than both did in turn.
     """
-    waiting: list[Piece] = []
-    size = end = 0
-
-    def write() -> None:
-        for start in range(0, len(waiting), _PIECES):
-            _write_together(file.fileno(), waiting[start : start + _PIECES])
-        waiting.clear()
-
+    written = begun = 0
     for pieces in portions:
-        before = len(waiting)
-        waiting += pieces
-        size += sum(map(len, waiting[before:]))
-        if size >= PORTION:
-            write()
-            start_writeback(file.fileno(), end, size)
-            end += size
-            size = 0
-    write()
+        waiting = [*pieces]
+        for start in range(0, len(waiting), _PIECES):
+            written += _write_together(file.fileno(), waiting[start : start + _PIECES])
+        if written - begun >= BEGIN_AT:
+            start_writeback(file.fileno(), begun, written - begun)
+            begun = written
     file.seek(0, os.SEEK_END)
 
 
-def _write_together(handle: int, pieces: Sequence[Piece]) -> None:
-    """Write pieces in one call. The system may take a part, and says how much."""
+def _write_together(handle: int, pieces: Sequence[Piece]) -> int:
+    """Write pieces in one call; returns their size. The system may take a part, and says how
+    much."""
+    size = sum(map(len, pieces))
     written = os.writev(handle, pieces)
-    if written == sum(map(len, pieces)):
-        return
-    for piece in pieces:
-        left = memoryview(piece)[written:]
-        written = max(written - len(piece), 0)
-        while left:
-            left = left[os.write(handle, left) :]
+    if written < size:
+        for piece in pieces:
+            left = memoryview(piece)[written:]
+            written = max(written - len(piece), 0)
+            while left:
+                left = left[os.write(handle, left) :]
+    return size
 
 
 def _give_name(data: Path, plain: Path) -> bool:

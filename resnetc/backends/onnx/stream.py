@@ -17,7 +17,7 @@ from resnetc.backends.onnx.body import Stretch
 from resnetc.backends.onnx.emission import ELEMENT_TYPES, Initializer
 from resnetc.backends.onnx.model import Skeleton
 from resnetc.diagnostics import InternalError
-from resnetc.ir.together import arrays_of_copies
+from resnetc.ir.together import BlockArrays
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,8 +29,6 @@ MESSAGE_LIMIT = 2**31 - 1 - 1024
 """Protobuf refuses larger messages, and metadata may follow."""
 PORTION = 2 << 20
 """Bytes of arrays that are computed together."""
-
-
 INLINE_BELOW = 1024
 """Bytes. Smaller arrays stay in the model's file: shape inference reads axes and pads there."""
 ALIGNMENT = 4096
@@ -154,45 +152,42 @@ def page_from(end: int) -> int:
 
 
 def evaluated(stretches: Iterable[Stretch], weights: Weights) -> Iterator[list[memoryview]]:
-    """The bytes of each array, little-endian as ONNX wants them and our machines have them.
-
-    Arrays are computed some megabytes at a time, for numpy takes as long to be called as to compute
-    a few thousand numbers.
-    """
+    """The bytes of each array, little-endian as ONNX wants them and our machines have them: about
+    `PORTION` at a time, of several copies of a block where these are small."""
     for stretch in stretches:
-        several = max(1, PORTION // max(1, sum(each.bytes for each in stretch.initializers)))
+        held = stretch.initializers
+        block = BlockArrays([each.parameter for each in held], weights, stretch.path, stretch.paths)
+        size = sum(each.bytes for each in held)
+        several = max(1, PORTION // max(1, size))
         for start in range(0, len(stretch.paths), several):
-            paths = stretch.paths[start : start + several]
-            # If there are several paths, what all initializers need of one is less than a portion.
-            for portion in _portions(stretch.initializers):
-                yield _computed(portion, weights, stretch.path, paths)
+            copies = range(start, min(start + several, len(stretch.paths)))
+            # Of several copies all arrays are less than a portion.
+            for which in _portions(held):
+                yield _computed(block, held[which.start : which.stop], which, copies)
 
 
 def _computed(
-    portion: Sequence[Initializer], weights: Weights, path: str, paths: Sequence[str]
+    block: BlockArrays, portion: Sequence[Initializer], which: range, copies: range
 ) -> list[memoryview]:
     """The arrays of some copies of a block, those of one copy after those of another."""
     import numpy as np
 
     columns: list[list[memoryview]] = []
-    arrays = arrays_of_copies([each.parameter for each in portion], weights, path, paths)
-    for each, copies in zip(portion, arrays, strict=True):
+    for each, arrays in zip(portion, block.arrays(which, copies), strict=True):
         size = each.bytes
-        if copies.nbytes != size * len(paths):
-            raise InternalError(f"{each.parameter.path}: {copies.shape[1:]} is not its shape")
-        content = copies.reshape(-1).view(np.uint8).data
+        if arrays.nbytes != size * len(copies):
+            raise InternalError(f"{each.parameter.path}: {arrays.shape[1:]} is not its shape")
+        content = arrays.reshape(-1).view(np.uint8).data
         columns.append([content[i : i + size] for i in range(0, len(content), size)])
     return [array for copy in zip(*columns, strict=True) for array in copy]
 
 
-def _portions(initializers: Sequence[Initializer]) -> Iterator[list[Initializer]]:
-    portion: list[Initializer] = []
-    size = 0
-    for each in initializers:
-        portion.append(each)
+def _portions(initializers: Sequence[Initializer]) -> Iterator[range]:
+    start = size = 0
+    for i, each in enumerate(initializers):
         size += each.bytes
         if size >= PORTION:
-            yield portion
-            portion, size = [], 0
-    if portion:
-        yield portion
+            yield range(start, i + 1)
+            start, size = i + 1, 0
+    if start < len(initializers):
+        yield range(start, len(initializers))
