@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from resnetc.backends.base import Artefact, ExportRequest
 from resnetc.backends.onnx import OnnxOptions, write_onnx
-from resnetc.passes import lower_for_inference
+from resnetc.backends.onnx.model import lowered_kinds
 
 
 def export(request: ExportRequest) -> Artefact:
@@ -22,7 +22,7 @@ def export(request: ExportRequest) -> Artefact:
         request.graph, path, request.weights, options=options, provenance=request.provenance
     )
     plan = options.lowering
-    lowered = lower_for_inference(request.graph, fold=request.fold, plan=plan).graph
+    lowered = lowered_kinds(request.graph, options).graph
     report = plan.report(lowered)
     opset = options.version_of(lowered)
     facts = {"precision": options.precision, "opset": opset, "plan": report}

@@ -54,20 +54,28 @@ def build_skeleton(
     `provenance` is added to the file's metadata, each key behind "resnetc.".
     """
     plan = options.lowering
-    short = shortened(graph) if plan.treats_alike else Shortened(graph, ())
-    lowered = lower_for_inference(short.graph, fold=options.fold, plan=plan).graph
+    kinds = lowered_kinds(graph, options)
     facts = {
         "network": graph.name,
         "precision": options.precision,
-        "precision_plan": json.dumps(plan.report(lowered)),
+        "precision_plan": json.dumps(plan.report(kinds.graph)),
         "version": __version__,
         **(provenance or {}),
     }
-    skeleton = _skeleton(lowered, options, facts, short.runs)
+    skeleton = _skeleton(kinds.graph, options, facts, kinds.runs)
     if skeleton is None:  # a run that has no form of its own in the file
         lowered = lower_for_inference(graph, fold=options.fold, plan=plan).graph
         return lowered_skeleton(lowered, options, facts)
     return skeleton
+
+
+def lowered_kinds(graph: Graph, options: OnnxOptions) -> Shortened:
+    """The lowered graph; where the plan treats all copies of a block alike, of a run of them as
+    few as stand for all, and then it is reported as the whole one would be."""
+    plan = options.lowering
+    short = shortened(graph) if plan.treats_alike else Shortened(graph, ())
+    lowered = lower_for_inference(short.graph, fold=options.fold, plan=plan).graph
+    return Shortened(lowered, short.runs)
 
 
 def lowered_skeleton(lowered: Graph, options: OnnxOptions, facts: Mapping[str, str]) -> Skeleton:
