@@ -282,13 +282,14 @@ def fit_weights(graph: Graph, weights: Mapping[str, Any]) -> Arrays:
     """
     held = as_arrays(weights)
     here = held.held
+    parameters = graph.parameters
+    if here.keys() == parameters.keys() and all(
+        here[path].shape == parameter.type.shape for path, parameter in parameters.items()
+    ):
+        return held
     missing: list[str] = []
     other: list[str] = []
-    parameters = graph.parameters
     for path, parameter in parameters.items():
-        array = here.get(path)
-        if array is not None and array.shape == parameter.type.shape:
-            continue
         if parameter.role is Role.COUNTER:
             continue
         if path not in held:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from resnetc.ir.parameters import Stored
+from resnetc.ir.runs import Run
 
 if TYPE_CHECKING:
     from resnetc.ir.graph import Graph, Node
-    from resnetc.ir.runs import Run
 
 
 def identity(graph: Graph) -> str:
@@ -26,17 +26,29 @@ def identity(graph: Graph) -> str:
 def _told(graph: Graph, number: dict[int, int]) -> Iterator[str]:
     """The nodes in order, each with its operands' numbers. A run is spelled once."""
     spelled = _Spelled()
-    runs = {number[run.first(1)]: run for run in graph.runs}
+    runs = {number[run.start]: run for run in map(_alike(graph), graph.runs)}
     nodes = list(graph)
     i = 0
     while i < len(nodes):
         run = runs.get(i)
         if run is not None and _is_of_source(copy := nodes[i : i + run.length], run):
             yield from _copies(copy, run, number, spelled)
-            i += run.length * (len(run.paths) - 1)
+            i += run.length * len(run.paths)
         else:
             yield spelled.node(nodes[i], [number[operand] for operand in nodes[i].inputs])
             i += 1
+
+
+def _alike(graph: Graph) -> Callable[[Run], Run]:
+    """The run without its first copy, if that one reads what is before it in another way."""
+
+    def alike(run: Run) -> Run:
+        first, second = (
+            [i - operand for i in run.nodes(copy) for operand in graph[i].inputs] for copy in (0, 1)
+        )
+        return run if first == second else Run(run.first(1), run.length, run.paths[1:])
+
+    return alike
 
 
 _PATH, _NUMBER = "\0", "\1"
@@ -47,14 +59,14 @@ no name has. As Python shows a text, the first is four."""
 def _copies(
     copy: Sequence[Node], run: Run, number: dict[int, int], spelled: _Spelled
 ) -> Iterator[str]:
-    """All but the first copy, of which `copy` is one."""
+    """All copies of a run, of which `copy` is the first."""
     text = "".join(
-        spelled.node(node, [_NUMBER for _ in node.inputs], run.paths[1], _PATH) for node in copy
+        spelled.node(node, [_NUMBER for _ in node.inputs], run.paths[0], _PATH) for node in copy
     )
     text = text.replace("%", "%%").replace(repr(_NUMBER), "%d")
     pieces = text.split(repr(_PATH)[1:-1])
     operands = [number[operand] for node in copy for operand in node.inputs]
-    for path in run.paths[1:]:
+    for path in run.paths:
         yield path.join(pieces) % tuple(operands)
         operands = [operand + run.length for operand in operands]
 

@@ -97,21 +97,25 @@ class Messages:
     def _between(self, lengths: tuple[int, int]) -> list[list[bytes]]:
         """What stands between the paths: parted at those of the block before, then at its own."""
         known = (*lengths, 0)
+        before, neither = Which.BEFORE, Which.NEITHER
         parts: list[list[bytes]] = [[]]
         piece = b""
         for number, names, rest in self._messages:
-            sizes = [known[which] + len(end) for _, which, end in names]
-            texts = [varint(size) for size in sizes]
-            size = sum(sizes) + sum(map(len, texts)) + len(names) + len(rest)
+            size = len(rest)
+            heads: list[bytes] = []
+            for tag, which, end in names:
+                length = known[which] + len(end)
+                heads.append(tag + varint(length))
+                size += len(heads[-1]) + length
             piece += head(number, size)
-            for text, (tag, which, end) in zip(texts, names, strict=True):
-                if which is not Which.NEITHER:
-                    parts[-1].append(piece + tag + text)
-                    piece = end
-                    if which is Which.BEFORE:
-                        parts.append([])
-                else:
-                    piece += tag + text + end
+            for start, (_, which, end) in zip(heads, names, strict=True):
+                if which is neither:
+                    piece += start + end
+                    continue
+                parts[-1].append(piece + start)
+                piece = end
+                if which is before:
+                    parts.append([])
             piece += rest
         parts[-1].append(piece)
         return parts
