@@ -206,6 +206,8 @@ BODIES = {
     "transposed": "a: transposed * 6",
     "strange names": "a: strange * 6",
     "strange paths": '"50%": unit * 6 -> "it\'s": unit * 6',
+    "the first reads what is further back": "relu as x -> sigmoid as y  from x  a: unit * 6"
+    "  add { | from y | from here }",
     "reused": "a: unit -> b: unit -> c: unit -> d: unit -> e: unit -> reuse c",
     "a layer under a copy's path": 'a: unit * 6 -> "a.3.extra": conv(3x3, 4)',
     "a name of a copy's taken": '"a.3.conv1.weight": relu -> a: unit * 6',
