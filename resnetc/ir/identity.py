@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from resnetc.ir.parameters import Stored
@@ -26,7 +26,7 @@ def identity(graph: Graph) -> str:
 def _told(graph: Graph, number: dict[int, int]) -> Iterator[str]:
     """The nodes in order, each with its operands' numbers. A run is spelled once."""
     spelled = _Spelled()
-    runs = {number[run.start]: run for run in map(_alike(graph), graph.runs)}
+    runs = {number[run.start]: run for run in (_alike(graph, each) for each in graph.runs)}
     nodes = list(graph)
     i = 0
     while i < len(nodes):
@@ -39,16 +39,12 @@ def _told(graph: Graph, number: dict[int, int]) -> Iterator[str]:
             i += 1
 
 
-def _alike(graph: Graph) -> Callable[[Run], Run]:
+def _alike(graph: Graph, run: Run) -> Run:
     """The run without its first copy, if that one reads what is before it in another way."""
-
-    def alike(run: Run) -> Run:
-        first, second = (
-            [i - operand for i in run.nodes(copy) for operand in graph[i].inputs] for copy in (0, 1)
-        )
-        return run if first == second else Run(run.first(1), run.length, run.paths[1:])
-
-    return alike
+    first, second = (
+        [i - operand for i in run.nodes(copy) for operand in graph[i].inputs] for copy in (0, 1)
+    )
+    return run if first == second else Run(run.first(1), run.length, run.paths[1:])
 
 
 _PATH, _NUMBER = "\0", "\1"

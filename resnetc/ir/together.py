@@ -84,7 +84,7 @@ class BlockArrays:
 
         value, dtype = parameter.value, parameter.type.dtype
         if dtype in _SILENT:
-            return self._alone(parameter, self._path)[np.newaxis]
+            return self._alone(parameter, self._paths[copies.start])[np.newaxis]
         array = known(value)
         if array is None and isinstance(value, ScaledRows):
             scale = known(value.scale)

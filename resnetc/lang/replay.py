@@ -157,7 +157,7 @@ def _copy(take: Take, record: Recorder, site: Site) -> Tensor | None:
         for b in placed.blocks
         if b.parent is not None
     ]
-    if not any(copy.of == take.scope for copy in record.copies[-1:]):
+    if not record.copies or record.copies[-1].of != take.scope:
         first = PlacedCopy(take.scope, take.mark.ops, len(ops), take.path, take.door.id)
         record.copies.append(first)
     record.copies.append(PlacedCopy(take.scope, len(record.ops), len(ops), path, door.id))

@@ -60,12 +60,16 @@ class StreamedModel:
         return made
 
     @cached_property
+    def _initializers_size(self) -> int:
+        """Bytes of the initializers' fields, arrays that stand there included."""
+        return sum([len(head) + size for head, size in self._heads])
+
+    @cached_property
     def _around(self) -> tuple[bytes, bytes]:
         """What stands before the initializers and behind them."""
         held = self._skeleton
         behind = held.constants + held.types
-        initializers = sum([len(head) + size for head, size in self._heads])
-        size = len(held.nodes) + initializers + len(behind)
+        size = len(held.nodes) + self._initializers_size + len(behind)
         before = held.front + wire.head(wire.MODEL_GRAPH, size) + held.nodes
         return before, behind + held.rest
 
@@ -77,7 +81,7 @@ class StreamedModel:
     @property
     def size(self) -> int:
         """Bytes of all pieces."""
-        return sum(map(len, self._around)) + sum([len(head) + size for head, size in self._heads])
+        return sum(map(len, self._around)) + self._initializers_size
 
     def pieces(self, portions: Iterable[Iterable[memoryview]]) -> Iterator[list[Piece]]:
         """The model's bytes, part by part; `portions` are the arrays that stand in the model's own
